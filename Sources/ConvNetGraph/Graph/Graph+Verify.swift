@@ -1,0 +1,108 @@
+extension Graph {
+  /// The most values, nodes and dimensions a graph may have: enough for any network, and a bound for
+  /// graphs that come from outside.
+  static let limit = 1 << 20
+
+  /// Checks everything that the rest of the package relies on.
+  ///
+  /// - Throws: `GraphError` naming the first node or value that is wrong.
+  package func verify() throws {
+    guard types.count <= Graph.limit, nodes.count <= Graph.limit else {
+      throw GraphError(
+        .malformedGraph, "\(nodes.count) nodes and \(types.count) values are too many")
+    }
+    for (index, type) in types.enumerated() {
+      let extents = type.dimensions.map { $0.extent ?? 1 }
+      guard Shape.elementCount(extents) != nil else {
+        throw GraphError(.invalidShape, "no tensor can be \(type)", at: "value \(index)")
+      }
+    }
+    var defined = try definedFromOutside()
+    var names: Set<String> = []
+    for node in nodes {
+      guard names.insert(node.name).inserted else {
+        throw GraphError(.malformedGraph, "two nodes have this name", at: node.name)
+      }
+      for input in node.inputs where !defined.contains(input) {
+        throw GraphError(
+          .malformedGraph, "reads value \(input.index) before it is made", at: node.name)
+      }
+      for output in node.outputs {
+        guard types.indices.contains(output.index), defined.insert(output).inserted else {
+          throw GraphError(
+            .malformedGraph, "makes value \(output.index), which is not free", at: node.name)
+        }
+      }
+      try verifyTypes(of: node)
+    }
+    try verifyRunningStatistics()
+    var outputNames: Set<String> = []
+    for output in outputs {
+      guard defined.contains(output.value), outputNames.insert(output.name).inserted else {
+        throw GraphError(
+          .malformedGraph, "an output without a value or name of its own", at: output.name)
+      }
+    }
+  }
+
+  private func definedFromOutside() throws -> Set<ValueID> {
+    var defined: Set<ValueID> = []
+    var names: Set<String> = []
+    let ports =
+      inputs + parameters.map { Port(name: $0.name, value: $0.value) }
+      + states.map { Port(name: $0.name, value: $0.value) }
+    for port in ports {
+      guard types.indices.contains(port.value.index), defined.insert(port.value).inserted,
+        !port.name.isEmpty, names.insert(port.name).inserted
+      else {
+        throw GraphError(.malformedGraph, "a name or a value is used twice", at: port.name)
+      }
+    }
+    for parameter in parameters {
+      guard type(of: parameter.value).shape != nil else {
+        throw GraphError(
+          .invalidShape, "a parameter of open shape \(type(of: parameter.value))",
+          at: parameter.name)
+      }
+    }
+    for state in states where type(of: state.value).shape == nil {
+      throw GraphError(
+        .invalidShape, "state of open shape \(type(of: state.value))", at: state.name)
+    }
+    return defined
+  }
+
+  private func verifyTypes(of node: Node) throws {
+    do {
+      let expected = try node.operation.outputTypes(node.inputs.map(type(of:)))
+      guard expected == node.outputs.map(type(of:)) else {
+        throw GraphError(
+          .invalidShape, "makes \(expected), not \(node.outputs.map(type(of:)))")
+      }
+    } catch {
+      throw GraphBuilder.place(error, at: node.name)
+    }
+  }
+
+  /// Running statistics must exist as state of the layer's own channels.
+  private func verifyRunningStatistics() throws {
+    for node in nodes {
+      guard case .batchMoments(let moments) = node.operation, let running = moments.running else {
+        continue
+      }
+      let channels = type(of: node.outputs[1]).dimensions
+      let expected = [
+        running.mean: TensorType(channels), running.variance: TensorType(channels),
+        running.updateCount: TensorType(.int64, [Dimension]()),
+      ]
+      for (name, type) in expected {
+        guard let state = states.first(where: { $0.name == name }),
+          self.type(of: state.value) == type
+        else {
+          throw GraphError(
+            .mismatchedParameters, "lacks its running statistic \(name) of \(type)", at: node.name)
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,155 @@
+/// Adds operations to a graph while it is described.
+///
+/// Describing does not need `try` at every step: the first mistake is kept, everything after it becomes
+/// a placeholder, and the initialiser of `Graph` throws it.
+package final class GraphBuilder {
+  package private(set) var graph: Graph
+  package private(set) var firstError: GraphError?
+  private var names: Set<String> = []
+  private var counters: [String: Int] = [:]
+  private var scope: [String] = []
+
+  package init(_ graph: Graph = Graph()) {
+    self.graph = graph
+    names = Set(graph.nodes.map(\.name))
+    names.formUnion(graph.inputs.map(\.name))
+    names.formUnion(graph.parameters.map(\.name))
+    names.formUnion(graph.states.map(\.name))
+  }
+
+  /// The graph, or the first mistake in its description.
+  package func finish() throws -> Graph {
+    if let firstError { throw firstError }
+    return graph
+  }
+
+  package func type(of value: Graph.ValueID) -> TensorType { graph.type(of: value) }
+
+  /// Keeps the first mistake.
+  package func fail(_ error: GraphError) {
+    if firstError == nil { firstError = error }
+  }
+
+  // MARK: Names
+
+  /// A name nobody has: `base` itself, or with a number, inside the current scope.
+  package func uniqueName(_ base: String, numbersFirst: Bool = false) -> String {
+    let prefix = (scope + [base]).joined(separator: ".")
+    if !numbersFirst, names.insert(prefix).inserted { return prefix }
+    var number = counters[prefix, default: 0]
+    var name: String
+    repeat {
+      number += 1
+      name = "\(prefix)\(number)"
+    } while !names.insert(name).inserted
+    counters[prefix] = number
+    return name
+  }
+
+  /// The name of a layer: what the user gave, inside the scope, or `base` with a number.
+  package func layerName(_ given: String?, base: String) -> String {
+    guard let given else { return uniqueName(base, numbersFirst: true) }
+    let name = (scope + [given]).joined(separator: ".")
+    if !names.insert(name).inserted {
+      fail(GraphError(.malformedGraph, "the name is taken by another layer", at: name))
+    }
+    return name
+  }
+
+  package func withScope<Result>(_ name: String, _ body: () throws -> Result) rethrows -> Result {
+    scope.append(name)
+    defer { scope.removeLast() }
+    return try body()
+  }
+
+  // MARK: Values
+
+  private func addValue(_ type: TensorType) -> Graph.ValueID {
+    graph.types.append(type)
+    return Graph.ValueID(graph.types.count - 1)
+  }
+
+  package func addInput(_ name: String, _ type: TensorType) -> Graph.ValueID {
+    let value = addValue(type)
+    claim(name)
+    graph.inputs.append(Graph.Port(name: name, value: value))
+    return value
+  }
+
+  package func addOutput(_ name: String, _ value: Graph.ValueID) {
+    graph.outputs.append(Graph.Port(name: name, value: value))
+  }
+
+  package func removeOutputs() {
+    graph.outputs = []
+  }
+
+  package func addParameter(_ name: String, _ shape: Shape, role: ParameterRole) -> Graph.ValueID {
+    let value = addValue(TensorType(.float32, shape))
+    claim(name)
+    graph.parameters.append(Graph.Parameter(name: name, value: value, role: role))
+    return value
+  }
+
+  package func addState(
+    _ name: String, _ type: TensorType, role: StateRole
+  ) -> Graph.ValueID {
+    let value = addValue(type)
+    claim(name)
+    graph.states.append(Graph.State(name: name, value: value, role: role))
+    return value
+  }
+
+  /// Adds an operation and gives its results.
+  package func add(
+    _ operation: Operation, _ inputs: [Graph.ValueID], name: String? = nil
+  ) -> [Graph.ValueID] {
+    let name = name ?? uniqueName(operation.name, numbersFirst: true)
+    do {
+      let types = try operation.outputTypes(inputs.map(graph.type(of:)))
+      for type in types where Shape.elementCount(type.dimensions.map { $0.extent ?? 1 }) == nil {
+        throw GraphError(.invalidShape, "the result \(type) has too many elements")
+      }
+      let outputs = types.map(addValue)
+      graph.nodes.append(
+        Graph.Node(name: name, operation: operation, inputs: inputs, outputs: outputs))
+      return outputs
+    } catch {
+      fail(Self.place(error, at: name))
+      return (0..<operation.resultCount).map { _ in addValue(TensorType([Dimension]())) }
+    }
+  }
+
+  /// Adds an operation with one result.
+  package func add(
+    _ operation: Operation, _ inputs: Graph.ValueID..., name: String? = nil
+  ) -> Graph.ValueID {
+    add(operation, inputs, name: name)[0]
+  }
+
+  private func claim(_ name: String) {
+    if !names.insert(name).inserted {
+      fail(GraphError(.malformedGraph, "the name is given twice", at: name))
+    }
+  }
+
+  static func place(_ error: any Error, at name: String) -> GraphError {
+    guard var error = error as? GraphError else {
+      return GraphError(.malformedGraph, "\(error)", at: name)
+    }
+    if error.place.isEmpty { error.place = name }
+    return error
+  }
+}
+
+extension Operation {
+  /// How many results an operation has.
+  package var resultCount: Int {
+    switch self {
+    case .batchMoments: 3
+    case .normalizeGradientSums: 2
+    case .fused(let fused): fused.anchor.resultCount
+    default: 1
+    }
+  }
+}

@@ -1,0 +1,126 @@
+/// Functions of one number, applied to every element. NaN goes through all of them.
+public enum UnaryFunction: Hashable, Sendable, Codable {
+  /// max(x, 0), with 0 as its derivative at 0.
+  case relu
+  /// min(max(x, 0), 6), with 0 as its derivative at both corners.
+  case relu6
+  /// x for x > 0, otherwise slope·x.
+  case leakyRelu(slope: Double)
+  /// x held within two bounds, with 0 as its derivative at and outside them.
+  case clip(low: Double, high: Double)
+  /// scale·x + offset.
+  case affine(scale: Double, offset: Double)
+  /// 1/(1 + e⁻ˣ).
+  case sigmoid
+  /// The hyperbolic tangent.
+  case tanh
+  /// eˣ.
+  case exp
+  /// The natural logarithm.
+  case log
+  /// The square root.
+  case squareRoot
+  /// 1/x.
+  case reciprocal
+  /// |x|, with 0 as its derivative at 0.
+  case absolute
+  /// x².
+  case square
+  /// log(1 + eˣ).
+  case softplus
+  /// x/(1 + e⁻ˣ), also called swish.
+  case silu
+  /// x·clip(x/6 + 1/2, 0, 1).
+  case hardSwish
+  /// clip(x·slope + offset, 0, 1).
+  case hardSigmoid(slope: Double, offset: Double)
+  /// x for x > 0, otherwise alpha·(eˣ − 1).
+  case elu(alpha: Double)
+  /// x·Φ(x) with the exact normal distribution function.
+  case gelu
+  /// The error function.
+  case erf
+
+  /// −x.
+  public static var negate: UnaryFunction { .affine(scale: -1, offset: 0) }
+
+  /// The function's name, without its numbers.
+  package var name: String {
+    switch self {
+    case .relu: "relu"
+    case .relu6: "relu6"
+    case .leakyRelu: "leakyRelu"
+    case .clip: "clip"
+    case .affine: "affine"
+    case .sigmoid: "sigmoid"
+    case .tanh: "tanh"
+    case .exp: "exp"
+    case .log: "log"
+    case .squareRoot: "squareRoot"
+    case .reciprocal: "reciprocal"
+    case .absolute: "absolute"
+    case .square: "square"
+    case .softplus: "softplus"
+    case .silu: "silu"
+    case .hardSwish: "hardSwish"
+    case .hardSigmoid: "hardSigmoid"
+    case .elu: "elu"
+    case .gelu: "gelu"
+    case .erf: "erf"
+    }
+  }
+}
+
+/// Functions of two numbers, applied to broadcast operands.
+package indirect enum BinaryFunction: Hashable, Sendable, Codable {
+  case add
+  case subtract
+  case multiply
+  case divide
+  case maximum
+  case minimum
+  case power
+  /// 1 where a = b, else 0.
+  case equal
+  /// 1 where a > b, else 0.
+  case greater
+  /// a·f′(b): the chain rule of a unary function, with a the output's gradient and b its input.
+  case derivative(UnaryFunction)
+
+  package var name: String {
+    switch self {
+    case .add: "add"
+    case .subtract: "subtract"
+    case .multiply: "multiply"
+    case .divide: "divide"
+    case .maximum: "maximum"
+    case .minimum: "minimum"
+    case .power: "power"
+    case .equal: "equal"
+    case .greater: "greater"
+    case .derivative(let function): "\(function.name)Derivative"
+    }
+  }
+}
+
+extension Operation {
+  /// The type of a broadcast result: shapes are aligned at their last axes, an extent of 1 stretches
+  /// (the rule of NumPy and ONNX).
+  func broadcast(_ inputs: [TensorType]) throws -> TensorType {
+    let operands = try Operation.take(inputs, count: 2)
+    let (a, b) = (operands[0], operands[1])
+    guard a.elementType == b.elementType, a.elementType.isFloatingPoint else {
+      throw GraphError(.invalidElementType, "combines floating-point operands, not \(a) and \(b)")
+    }
+    let rank = max(a.rank, b.rank)
+    let padded = [a, b].map {
+      [Dimension](repeating: .fixed(1), count: rank - $0.rank) + $0.dimensions
+    }
+    let dimensions = try zip(padded[0], padded[1]).map { left, right in
+      if left == right || right == .fixed(1) { return left }
+      if left == .fixed(1) { return right }
+      throw GraphError(.invalidShape, "shapes \(a) and \(b) cannot be broadcast together")
+    }
+    return TensorType(a.elementType, dimensions)
+  }
+}

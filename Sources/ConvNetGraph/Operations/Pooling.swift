@@ -1,0 +1,44 @@
+/// The mean over a window of `[N, H, W, C]`.
+package struct AveragePool: Hashable, Sendable, Codable {
+  package var window: Window
+  /// Whether positions of the padding count in the divisor.
+  package var countsPadding: Bool
+
+  package init(window: Window, countsPadding: Bool = false) {
+    self.window = window
+    self.countsPadding = countsPadding
+  }
+}
+
+extension Window {
+  /// The type a window makes of a channels-last input.
+  func pooledType(_ x: TensorType) throws -> TensorType {
+    try check()
+    guard x.rank == rank + 2 else {
+      throw GraphError(.invalidShape, "a window \(kernel) does not slide over \(x)")
+    }
+    try checkPaddingInsideKernel()
+    let spatial = try outputs(x.dimensions[1..<(x.rank - 1)])
+    return TensorType([x.dimensions[0]] + spatial + [x.dimensions[x.rank - 1]])
+  }
+
+  func unpooledType(_ inputs: [TensorType]) throws -> TensorType {
+    let operands = try Operation.float(inputs, count: 2)
+    try Operation.expect(
+      operands[0], toBe: pooledType(operands[1]), as: "the output's gradient")
+    return operands[1]
+  }
+
+  /// A pooling window that lies wholly in the padding would have no value.
+  private func checkPaddingInsideKernel() throws {
+    guard case .explicit(let before, let after) = padding else { return }
+    for index in 0..<rank {
+      let span = dilation[index] * (kernel[index] - 1) + 1
+      guard before[index] < span, after[index] < span else {
+        throw GraphError(
+          .invalidAttribute,
+          "padding \(before) and \(after) is not smaller than the pooling window \(kernel)")
+      }
+    }
+  }
+}

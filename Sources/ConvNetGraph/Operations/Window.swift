@@ -1,0 +1,124 @@
+/// How much is added around an image before a window slides over it.
+public enum Padding: Hashable, Sendable, Codable {
+  /// Nothing: the window stays inside.
+  case valid
+  /// As much as makes the output ⌈input / stride⌉ long; an odd rest goes to the end (ONNX `SAME_UPPER`).
+  case same
+  /// As `same`, with an odd rest at the beginning (ONNX `SAME_LOWER`).
+  case sameLower
+  /// So many positions at the beginning and at the end of each spatial dimension.
+  case explicit(before: [Int], after: [Int])
+
+  /// The same number of positions at every edge of an image.
+  public static func explicit(_ count: Int) -> Padding {
+    .explicit(before: [count, count], after: [count, count])
+  }
+
+  /// Positions at the edges of an image, in pixels.
+  public static func explicit(top: Int, bottom: Int, left: Int, right: Int) -> Padding {
+    .explicit(before: [top, left], after: [bottom, right])
+  }
+}
+
+/// The geometry of everything that slides over space: convolution and pooling, of any rank.
+///
+/// One place owns this arithmetic. Per spatial dimension, with input extent i, kernel k, stride s,
+/// dilation d and paddings p, q, the output extent is ⌊(i + p + q − (d(k − 1) + 1)) / s⌋ + 1
+/// (Dumoulin & Visin 2016, relationship 15).
+public struct Window: Hashable, Sendable, Codable {
+  /// The kernel's extents.
+  public var kernel: [Int]
+  /// Positions between neighbouring outputs.
+  public var stride: [Int]
+  /// Positions between neighbouring taps of the kernel; 1 is dense.
+  public var dilation: [Int]
+  /// What is added around the input.
+  public var padding: Padding
+
+  /// One spatial dimension with every number known.
+  package struct Axis: Hashable, Sendable {
+    package var input: Int
+    package var output: Int
+    package var kernel: Int
+    package var stride: Int
+    package var dilation: Int
+    package var before: Int
+    package var after: Int
+  }
+
+  /// Makes a geometry.
+  public init(kernel: [Int], stride: [Int]? = nil, dilation: [Int]? = nil, padding: Padding) {
+    self.kernel = kernel
+    self.stride = stride ?? kernel.map { _ in 1 }
+    self.dilation = dilation ?? kernel.map { _ in 1 }
+    self.padding = padding
+  }
+
+  /// The number of spatial dimensions.
+  package var rank: Int { kernel.count }
+
+  /// Refuses numbers that no geometry can have.
+  package func check() throws {
+    guard stride.count == rank, dilation.count == rank, rank >= 1 else {
+      throw GraphError(
+        .invalidAttribute,
+        "kernel \(kernel), stride \(stride) and dilation \(dilation) differ in rank")
+    }
+    let limit = 1 << 24
+    for value in kernel + stride + dilation where !(1...limit).contains(value) {
+      throw GraphError(
+        .invalidAttribute,
+        "kernel \(kernel), stride \(stride) and dilation \(dilation) must be between 1 and \(limit)"
+      )
+    }
+    if case .explicit(let before, let after) = padding {
+      guard before.count == rank, after.count == rank,
+        (before + after).allSatisfy({ (0...limit).contains($0) })
+      else {
+        throw GraphError(
+          .invalidAttribute, "padding \(before) and \(after) does not fit a kernel \(kernel)")
+      }
+    }
+  }
+
+  /// Resolves one spatial dimension for an input extent.
+  package func axis(_ index: Int, input: Int) throws -> Axis {
+    let k = kernel[index]
+    let s = stride[index]
+    let d = dilation[index]
+    let span = d * (k - 1) + 1
+    let before: Int
+    let after: Int
+    switch padding {
+    case .valid: (before, after) = (0, 0)
+    case .same, .sameLower:
+      let total = max(((input + s - 1) / s - 1) * s + span - input, 0)
+      before = padding == .same ? total / 2 : total - total / 2
+      after = total - before
+    case .explicit(let starts, let ends): (before, after) = (starts[index], ends[index])
+    }
+    guard input >= 1, input + before + after >= span else {
+      throw GraphError(
+        .invalidShape,
+        "a window of \(span) does not fit an input of \(input) with padding \(before) and \(after)")
+    }
+    let output = (input + before + after - span) / s + 1
+    return Axis(
+      input: input, output: output, kernel: k, stride: s, dilation: d, before: before, after: after)
+  }
+
+  /// The output extents for input extents, which may be symbols.
+  func outputs(_ inputs: some Collection<Dimension>) throws -> [Dimension] {
+    guard inputs.count == rank else {
+      throw GraphError(
+        .invalidShape, "a kernel \(kernel) does not fit \(inputs.count) spatial dimensions")
+    }
+    return try inputs.enumerated().map { index, input in
+      try input.map({
+        "window(\($0),\(kernel[index]),\(stride[index]),\(dilation[index]),\(padding))"
+      }) {
+        try axis(index, input: $0).output
+      }
+    }
+  }
+}

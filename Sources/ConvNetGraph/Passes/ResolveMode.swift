@@ -1,0 +1,54 @@
+/// What a plan is made for.
+public enum ExecutionMode: String, Hashable, Sendable, Codable {
+  /// Batch statistics (unless a layer is frozen) and dropout.
+  case training
+  /// Running statistics, no dropout.
+  case inference
+}
+
+/// Makes the graph that a mode runs.
+///
+/// Pattern: `Normalize(x, BatchMoments(x), γ, β)` whose moments belong to a layer with running
+/// statistics becomes `Normalize(x, running mean, running variance, γ, β)` in inference, and in training
+/// where the layer takes its statistics from the running ones. Dropout disappears in inference.
+///
+/// Proof: algorithm 2 of Ioffe & Szegedy 2015 differs from algorithm 1 in nothing but the source of mean
+/// and variance; inverted dropout has the identity as its expectation.
+package struct ResolveMode: GraphPass {
+  package let mode: ExecutionMode
+
+  package init(_ mode: ExecutionMode) { self.mode = mode }
+
+  package var name: String { "resolve \(mode.rawValue) mode" }
+
+  package func apply(to graph: Graph) throws -> Graph {
+    var graph = graph
+    let producers = graph.producers
+    var replaced: [Graph.ValueID: Graph.ValueID] = [:]
+    for index in graph.nodes.indices {
+      var node = graph.nodes[index]
+      node.inputs = node.inputs.map { replaced[$0] ?? $0 }
+      switch node.operation {
+      case .normalize(var normalize) where normalize.source == .batch:
+        guard let producer = producers[node.inputs[1].index],
+          case .batchMoments(let moments) = graph.nodes[producer].operation,
+          let running = moments.running, mode == .inference || running.source == .running,
+          let mean = graph.value(named: running.mean),
+          let variance = graph.value(named: running.variance)
+        else { break }
+        normalize.source = .running
+        node.operation = .normalize(normalize)
+        node.inputs.replaceSubrange(1...3, with: [mean, variance])
+      case .dropout where mode == .inference:
+        replaced[node.outputs[0]] = node.inputs[0]
+      default: break
+      }
+      graph.nodes[index] = node
+    }
+    for index in graph.outputs.indices {
+      let value = graph.outputs[index].value
+      graph.outputs[index].value = replaced[value] ?? value
+    }
+    return try RemoveUnused().apply(to: graph)
+  }
+}
