@@ -1,6 +1,6 @@
-// What Swift needs of OpenBLAS beyond <cblas.h>: symbols that a build may lack, declared weak (dlsym
-// finds nothing in a static executable, a weak reference is null there only if the symbol is absent),
-// and the instruction sets that both the CPU and the operating system offer.
+// What Swift needs of OpenBLAS beyond <cblas.h>: symbols that a build may lack, declared weak
+// (dlsym finds nothing in a static executable, a weak reference is null there only if the symbol is
+// absent), and the instruction sets that both the CPU and the operating system offer.
 #ifndef CONVNET_OPENBLAS_SHIM_H
 #define CONVNET_OPENBLAS_SHIM_H
 

@@ -13,7 +13,7 @@ package struct LAPACKError: Error, Equatable, CustomStringConvertible {
   package init(description: String) { self.description = description }
 }
 
-/// The few decompositions that ConvNet needs, by LAPACKE on OpenBLAS; all matrices dense and row-major.
+/// The few decompositions that ConvNet needs, by LAPACKE; all matrices dense and row-major.
 package enum LAPACK {
   /// A number type that LAPACK knows.
   package protocol Element: BinaryFloatingPoint, Sendable {
@@ -55,10 +55,10 @@ package enum LAPACK {
     return (q, r)
   }
 
-  /// The lower factor L of a symmetric positive definite A = L·Lᵀ of N × N; only A's lower half is read.
+  /// The lower factor L of a symmetric positive definite A = L·Lᵀ of N × N.
   ///
-  /// Throws ``LAPACKError`` when the size does not fit, an element is not finite, or A is not positive
-  /// definite.
+  /// Only A's lower half is read. Throws ``LAPACKError`` when the size does not fit, an element is not finite, or A is not
+  /// positive definite.
   package static func cholesky<T: Element>(order n: Int, _ matrix: [T]) throws -> [T] {
     try check("Cholesky", n, n, matrix)
     BLAS.bootstrap()

@@ -3,10 +3,10 @@ import Synchronization
 
 /// The typed face of OpenBLAS: matrices and vectors carry their sizes, and sizes are checked.
 ///
-/// All matrices are row-major. Every operation checks its shapes and stops the program by a sentence
-/// that names both when they disagree, where C would call `xerbla` or read past the end. The first
-/// operation chooses OpenBLAS's kernels (see ``bootstrap(kernel:)``); call that function first in `main`
-/// when other threads of the program use BLAS too.
+/// All matrices are row-major. Every operation checks its shapes and stops the program by a
+/// sentence that names both when they disagree, where C would call `xerbla` or read past the end.
+/// The first operation chooses OpenBLAS's kernels (see ``bootstrap(kernel:)``); call that function
+/// first in `main` when other threads of the program use BLAS too.
 ///
 /// OpenBLAS runs on one thread: whoever wants several calls it from several threads.
 public enum BLAS {
@@ -23,13 +23,14 @@ public enum BLAS {
   private static let first = Mutex<KernelReport?>(nil)
   private static let isReady = Atomic<Bool>(false)
 
-  /// Chooses OpenBLAS's kernels, verifies them, limits OpenBLAS to one thread, and says what was done.
+  /// Chooses OpenBLAS's kernels, verifies them, sets one thread, and says what was done.
   ///
-  /// OpenBLAS picks a kernel set by CPU family and misses recent ones; this picks by instruction sets,
-  /// runs a numeric self-test and falls back to OpenBLAS's choice if that fails. It happens once in a
-  /// process: a later call returns the first report, with ``KernelReport/ignoredRequest`` set if it asked
-  /// for something else. Kernels must not change under a running BLAS call, and the environment is
-  /// written for a moment, so call this first in `main`, before the program starts threads.
+  /// OpenBLAS picks a kernel set by CPU family and may miss recent ones; this picks by instruction
+  /// sets, runs a numeric self-test and falls back to OpenBLAS's choice if that fails. It happens
+  /// once in a process: a later call returns the first report, with ``KernelReport/ignoredRequest``
+  /// set if it asked for something else. Kernels must not change under a running BLAS call, and the
+  /// environment is written for a moment, so call this first in `main`, before the program starts
+  /// threads.
   @discardableResult
   public static func bootstrap(kernel: Kernel = .automatic) -> KernelReport {
     first.withLock { report in
@@ -52,8 +53,8 @@ public enum BLAS {
 
   /// Limits an OpenMP build of OpenBLAS to one thread for calls made from the calling thread.
   ///
-  /// OpenMP keeps this limit per thread, so every thread that will call BLAS does this once. With the
-  /// other builds it does nothing.
+  /// OpenMP keeps this limit per thread, so every thread that will call BLAS does this once. With
+  /// the other builds it does nothing.
   public static func limitCallingThread() {
     if OpenMP.isUsed { OpenMP.limitCallingThread() }
   }

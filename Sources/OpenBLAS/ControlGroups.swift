@@ -66,7 +66,7 @@ package struct ControlGroups {
     return .init(source: file.path, count: count, detail: detail)
   }
 
-  /// The number of CPUs a quota of microseconds in a period amounts to, rounded up, and what that says.
+  /// The CPUs that a quota of microseconds in a period amounts to, rounded up, and a phrase.
   package static func quota(
     _ quota: String, period: String, unlimited: String
   ) -> (count: Int?, detail: String) {
@@ -114,8 +114,8 @@ extension ControlGroups {
 
   /// The mounted hierarchies that can limit CPUs, from /proc/self/mountinfo and /proc/self/cgroup.
   ///
-  /// mountinfo(5): `id parent device root mountPoint options … - type source superOptions`; cgroups(7):
-  /// `id:controllers:path`, the unified hierarchy with id 0 and no controllers.
+  /// mountinfo(5): `id parent device root mountPoint options … - type source superOptions`;
+  /// cgroups(7): `id:controllers:path`, the unified hierarchy with id 0 and no controllers.
   private func hierarchies() -> [Hierarchy] {
     var groups: [Substring: Substring] = [:]
     var unified: Substring?

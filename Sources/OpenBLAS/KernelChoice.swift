@@ -18,7 +18,7 @@ package struct CPUFeatures: OptionSet, Sendable {
   /// Those of this machine, by CPUID and XGETBV; empty where the CPU is not an x86-64.
   package static let current = Self(rawValue: convnet_cpu_features())
 
-  /// Whether code of this many-bit vectors (as AVX-512 F, DQ, BW, VL and CD) can run.
+  /// Whether code for AVX-512 F, DQ, BW, VL and CD can run.
   package var hasAVX512: Bool { contains(.avx512) }
 }
 
@@ -59,7 +59,8 @@ package struct KernelChoice: Equatable, Sendable {
       return named(name, facts)
     case .automatic:
       guard let user = facts.environmentCore else { return automatic(facts) }
-      let reason = "\(current) is in use because OPENBLAS_CORETYPE=\(user) is set."
+      let better = automatic(facts).core.map { "; without it \($0) would be" } ?? ""
+      let reason = "\(current) is in use because OPENBLAS_CORETYPE=\(user) is set\(better)."
       return Self(core: nil, reason: reason, environmentRespected: true)
     }
   }
@@ -82,7 +83,8 @@ package struct KernelChoice: Equatable, Sendable {
 
   /// The best kernels by instruction sets, where OpenBLAS went by family and model.
   ///
-  /// A name that is in neither list (a newer OpenBLAS, another architecture) is a deliberate choice.
+  /// A name that is in neither list (a newer OpenBLAS, another architecture) is a deliberate
+  /// choice.
   private static func automatic(_ facts: Facts) -> Self {
     let current = facts.defaultCore
     let isBeforeHaswell = beforeHaswell.contains(current.lowercased())
@@ -115,7 +117,7 @@ package struct KernelChoice: Equatable, Sendable {
     "bobcat", "nano",
   ]
 
-  /// What the CPU must have for the kernels of this name: OpenBLAS itself takes a forced name on trust.
+  /// What the kernels of this name need; OpenBLAS itself takes a forced name on trust.
   package static func requirement(of name: String) -> CPUFeatures {
     switch name.lowercased() {
     case "sandybridge": [.avx]

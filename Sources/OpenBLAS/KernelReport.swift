@@ -25,13 +25,13 @@ extension BLAS {
     public let configuration: String
     /// How OpenBLAS was built to run several threads.
     public let build: Build
-    /// The number of threads a call of OpenBLAS uses, read back after it was set; 1 unless that failed.
+    /// The threads a call of OpenBLAS uses, read back after it was set; 1 unless that failed.
     public let threads: Int
     /// The kernels OpenBLAS had chosen when it was loaded (by `OPENBLAS_CORETYPE`, if that is set).
     public let defaultCore: String
     /// The kernels in use.
     public let core: String
-    /// The kernels that `.automatic` chooses on this CPU without a user's `OPENBLAS_CORETYPE`.
+    /// What `.automatic` would take in place of ``defaultCore`` if no variable were set.
     public let recommendedCore: String
     /// Why these kernels are in use, as a sentence.
     public let reason: String
@@ -49,8 +49,8 @@ extension BLAS {
     public let fallbacks: [String]
     /// Whether small products run without packing, so that calls in panels are worth making.
     ///
-    /// A table by kernels and version, never a measurement: OpenBLAS has such kernels for AVX-512 in
-    /// x86-64 builds with runtime choice since 0.3.17; those of the other sets gain nothing.
+    /// A table by kernels and version, never a measurement: OpenBLAS has such kernels for AVX-512
+    /// in x86-64 builds with runtime choice since 0.3.17; those of the other sets gain nothing.
     public let hasSmallMatrixKernel: Bool
   }
 }
@@ -62,7 +62,7 @@ package struct BuildDescription: Equatable {
   /// Whether the build holds the kernels of many CPUs.
   package let choosesAtRunTime: Bool
 
-  /// Reads a string such as `OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH NO_AFFINITY Haswell MAX_THREADS=64`.
+  /// Reads a string such as `OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH Haswell MAX_THREADS=64`.
   package init(_ configuration: String) {
     let words = configuration.split(separator: " ")
     let isVersion = { (word: Substring) in word.first?.isNumber == true && word.contains(".") }

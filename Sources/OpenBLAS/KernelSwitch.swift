@@ -28,8 +28,9 @@ package struct KernelSwitch {
     self.selfTest = selfTest
   }
 
-  /// Tries the choice, then OpenBLAS's, then that without the user's variable, until the self-test passes.
+  /// Tries the choice, then OpenBLAS's, then that without the user's variable.
   ///
+  /// The first that passes the self-test stays.
   /// When nothing passes, or nothing can be changed, the report carries the failure.
   package func settle(_ choice: KernelChoice) -> (
     core: String, selfTest: BLAS.KernelReport.SelfTest, fallbacks: [String]

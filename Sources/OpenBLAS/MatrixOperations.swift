@@ -3,8 +3,8 @@ import CConvNetOpenBLAS
 extension BLAS {
   /// C = alpha·A·B + beta·C in Float, for A of M × K, B of K × N and C of M × N.
   ///
-  /// With beta = 0 the old contents of C do not matter, not even if they are NaN; with K = 0 the result
-  /// is beta·C. C must not overlap A or B. Stops when the shapes disagree.
+  /// With beta = 0 the old contents of C do not matter, not even if they are NaN; with K = 0 the
+  /// result is beta·C. C must not overlap A or B. Stops when the shapes disagree.
   public static func sgemm(
     _ a: Matrix<Float>, _ b: Matrix<Float>, into c: MutableMatrix<Float>, alpha: Float = 1,
     beta: Float = 0
@@ -22,8 +22,8 @@ extension BLAS {
 
   /// C = alpha·A·B + beta·C in Double, for A of M × K, B of K × N and C of M × N.
   ///
-  /// With beta = 0 the old contents of C do not matter, not even if they are NaN; with K = 0 the result
-  /// is beta·C. C must not overlap A or B. Stops when the shapes disagree.
+  /// With beta = 0 the old contents of C do not matter, not even if they are NaN; with K = 0 the
+  /// result is beta·C. C must not overlap A or B. Stops when the shapes disagree.
   public static func dgemm(
     _ a: Matrix<Double>, _ b: Matrix<Double>, into c: MutableMatrix<Double>, alpha: Double = 1,
     beta: Double = 0
@@ -41,8 +41,8 @@ extension BLAS {
 
   /// y = alpha·A·x + beta·y in Float, for A of M × N, x of N and y of M elements.
   ///
-  /// With beta = 0 the old contents of y do not matter, not even if they are NaN; with N = 0 the result
-  /// is beta·y. y must not overlap A or x. Stops when the shapes disagree.
+  /// With beta = 0 the old contents of y do not matter, not even if they are NaN; with N = 0 the
+  /// result is beta·y. y must not overlap A or x. Stops when the shapes disagree.
   public static func sgemv(
     _ a: Matrix<Float>, _ x: Vector<Float>, into y: MutableVector<Float>, alpha: Float = 1,
     beta: Float = 0
@@ -64,8 +64,8 @@ extension BLAS {
 
   /// y = alpha·A·x + beta·y in Double, for A of M × N, x of N and y of M elements.
   ///
-  /// With beta = 0 the old contents of y do not matter, not even if they are NaN; with N = 0 the result
-  /// is beta·y. y must not overlap A or x. Stops when the shapes disagree.
+  /// With beta = 0 the old contents of y do not matter, not even if they are NaN; with N = 0 the
+  /// result is beta·y. y must not overlap A or x. Stops when the shapes disagree.
   public static func dgemv(
     _ a: Matrix<Double>, _ x: Vector<Double>, into y: MutableVector<Double>, alpha: Double = 1,
     beta: Double = 0

@@ -2,8 +2,8 @@ import CConvNetOpenBLAS
 
 /// A short numeric test of the kernels in use, against plain loops.
 ///
-/// The data are small integers, so that every sum is exact in Float and the order of additions, fused
-/// operations and blocking cannot show: any difference is a wrong kernel.
+/// The data are small integers, so that every sum is exact in Float and the order of additions,
+/// fused operations and blocking cannot show: any difference is a wrong kernel.
 enum SelfTest {
   private struct Product {
     var m: Int, n: Int, k: Int

@@ -2,8 +2,8 @@ package import CConvNetOpenBLAS
 
 /// OpenBLAS without checks, for modules of this package that have checked their shapes in a plan.
 ///
-/// The caller has called ``BLAS/bootstrap(kernel:)`` before, and `limitCallingThread()` on each of its
-/// threads. All matrices are row-major, strides of vectors are 1, sizes fit `blasint`.
+/// The caller has called ``BLAS/bootstrap(kernel:)`` before, and `limitCallingThread()` on each of
+/// its threads. All matrices are row-major, strides of vectors are 1, sizes fit `blasint`.
 package enum UncheckedBLAS {
   /// The integer of this build of BLAS: 32 bits, or 64 in the builds named so.
   package typealias Index = blasint
@@ -38,7 +38,8 @@ package enum UncheckedBLAS {
 
   /// y = alpha·op(A)·x + beta·y; A is stored as rows × columns.
   ///
-  /// What beta = 0 does to a NaN in y depends on the version of OpenBLAS; clear y and pass 1 instead.
+  /// What beta = 0 does to a NaN in y depends on the version of OpenBLAS; clear y and pass 1
+  /// instead.
   @inlinable @inline(__always)
   package static func sgemv(
     transpose: Bool, rows: Int, columns: Int, alpha: Float = 1, a: UnsafePointer<Float>, lda: Int,

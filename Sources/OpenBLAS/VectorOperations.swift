@@ -11,7 +11,8 @@ extension BLAS {
     cblas_saxpy(blasint(x.count), alpha, x0, blasint(x.stride), y0, blasint(y.stride))
   }
 
-  /// y = alpha·x + beta·y; with beta = 0 the old contents of y do not matter, not even if they are NaN.
+  /// y = alpha·x + beta·y; with beta = 0 the old contents of y do not matter, not even if they are
+  /// NaN.
   ///
   /// Stops when the counts differ.
   public static func saxpby(

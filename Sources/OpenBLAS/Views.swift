@@ -53,7 +53,8 @@ extension BLAS {
     public let isTransposed: Bool
     let base: UnsafePointer<Element>?
 
-    /// A view of `rows × columns` elements of a buffer, its rows `leadingDimension` (else `columns`) apart.
+    /// A view of `rows × columns` elements of a buffer, its rows `leadingDimension` (else
+    /// `columns`) apart.
     ///
     /// Stops when the buffer is too small.
     public init(
@@ -96,7 +97,8 @@ extension BLAS {
     var stored: (rows: Int, columns: Int) { isTransposed ? (columns, rows) : (rows, columns) }
   }
 
-  /// A matrix to write: a view of row-major memory that the caller keeps alive and nobody else uses.
+  /// A matrix to write: a view of row-major memory that the caller keeps alive and nobody else
+  /// uses.
   public struct MutableMatrix<Element: BinaryFloatingPoint> {
     /// The number of rows.
     public let rows: Int
@@ -106,7 +108,8 @@ extension BLAS {
     public let leadingDimension: Int
     let base: UnsafeMutablePointer<Element>?
 
-    /// A view of `rows × columns` elements of a buffer, its rows `leadingDimension` (else `columns`) apart.
+    /// A view of `rows × columns` elements of a buffer, its rows `leadingDimension` (else
+    /// `columns`) apart.
     ///
     /// Stops when the buffer is too small.
     public init(

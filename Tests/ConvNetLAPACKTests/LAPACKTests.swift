@@ -45,8 +45,8 @@ import Testing
     let (q, r) = try LAPACK.qr(rows: m, columns: n, a)
     let k = min(m, n)
     #expect(q.count == m * k && r.count == k * n)
-    // Householder QR is backward stable: both errors are below c·m·n·ε·‖A‖ (Higham 2002, theorem 19.4),
-    // here with c = 1, whose elements are at most 8.
+    // Householder QR is backward stable: both errors are below c·m·n·ε·‖A‖ (Higham 2002, theorem
+    // 19.4), here with c = 1, whose elements are at most 8.
     let bound = T(m * n) * T.ulpOfOne
     #expect(Self.difference(Self.product(q, r, m, k, n), a) <= max(1, 8) * bound)
     var identity = [T](repeating: 0, count: k * k)
