@@ -1,1 +1,238 @@
+// The loops that BLAS has no call for. Each is written once and compiled for three instruction sets;
+// the best one the processor supports is found at the first call.
+//
+// What holds for all: buffers are row-major with channels last; `…Row` is the distance between rows in
+// elements; counts may be 0; no alignment is assumed and nothing outside the stated ranges is touched;
+// a destination does not overlap a source unless it says so; a NaN in gives a NaN out. The order of
+// additions depends on the sizes (and the variant) alone, never on addresses or threads.
+#pragma once
+#include <stdint.h>
 
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+// MARK: Dispatch
+
+enum cnl_variant { CNL_PLAIN = 0, CNL_V3 = 1, CNL_V4 = 2 };
+
+/// Variants compiled in: 3 on x86-64, else 1.
+int cnl_variant_count(void);
+/// 1 if this processor and its operating system can run the variant.
+int cnl_variant_supported(int variant);
+/// The variant in use, by default the highest supported one.
+int cnl_variant_current(void);
+/// Selects a variant for the whole process, for tests. 0, or −1 if it is not supported.
+int cnl_variant_select(int variant);
+/// "plain", "x86-64-v3" or "x86-64-v4".
+const char *cnl_variant_name(int variant);
+
+// MARK: Elementwise
+
+enum cnl_unary {
+  CNL_RELU,
+  CNL_RELU6,
+  CNL_LEAKY_RELU,  // x < 0 ? a·x : x
+  CNL_CLIP,        // a ≤ x ≤ b
+  CNL_AFFINE,      // a·x + b
+  CNL_SIGMOID,
+  CNL_TANH,
+  CNL_EXP,
+  CNL_LOG,
+  CNL_SQRT,
+  CNL_RECIPROCAL,
+  CNL_NEGATE,
+  CNL_ABSOLUTE,
+  CNL_SQUARE,
+  CNL_SOFTPLUS,      // ln(1 + e^x)
+  CNL_SILU,          // x·sigmoid(x)
+  CNL_HARD_SIGMOID,  // clip(a·x + b, 0, 1)
+  CNL_HARD_SWISH,    // x·clip(x/6 + ½, 0, 1)
+  CNL_ELU,           // x < 0 ? a·(e^x − 1) : x
+  CNL_GELU,          // x·Φ(x), by erf
+  CNL_ERF
+};
+
+enum cnl_binary {
+  CNL_ADD,
+  CNL_SUBTRACT,
+  CNL_MULTIPLY,
+  CNL_DIVIDE,
+  CNL_MAXIMUM,
+  CNL_MINIMUM,
+  CNL_POWER
+};
+
+/// y = f(x); y may be x. Where the result is normal, exp and log are within
+/// 2 ulp, sigmoid, tanh, erf and softplus within 3; GELU within 3·2⁻²⁴·|x|.
+void cnl_map(int f, float a, float b, float *y, const float *x, long n);
+/// dx = dy·f′(x); dx may be dy. At a kink the derivative is 0 (leaky ReLU: a; ELU: 1).
+void cnl_map_derivative(
+    int f, float a, float b, float *dx, const float *dy, const float *x, long n);
+/// y[r][c] = f(a[r·aRow + c·aColumn], b[…]). Columns step by 1 or, broadcast, by 0; rows by anything.
+/// y may be a or b where the strides agree.
+void cnl_combine(
+    int f, float *y, long yRow, const float *a, long aRow, long aColumn, const float *b, long bRow,
+    long bColumn, long rows, long columns);
+/// y += x.
+void cnl_accumulate(float *y, const float *x, long n);
+void cnl_fill(float *y, float value, long n);
+void cnl_to_float(float *y, const double *x, long n);
+void cnl_to_double(double *y, const float *x, long n);
+void cnl_copy_rows(float *y, long yRow, const float *x, long xRow, long rows, long columns);
+
+// MARK: Reductions
+
+/// Σx: float sums of at most 4096 elements, added up in Double.
+double cnl_sum(const float *x, long n);
+double cnl_sum_of_squares(const float *x, long n);
+/// sums[c] = Σᵣ x[r][c]: float sums of at most 128 rows, added up in Double. Overwrites.
+void cnl_sum_rows(double *sums, const float *x, long xRow, long rows, long columns);
+/// y[c] = the largest (maximum = 1) or smallest (0) of a column; rows ≥ 1.
+void cnl_extreme_rows(float *y, const float *x, long xRow, long rows, long columns, int maximum);
+/// The largest or smallest element; ∓inf of none.
+float cnl_extreme(const float *x, long n, int maximum);
+/// 1 if no element is infinite or NaN.
+int cnl_all_finite(const float *x, long n);
+
+// MARK: Batch normalisation, channels last
+
+/// One block of rows (at most about 128): sum[c] = Σ(x − shift), square[c] = Σ(x − shift)².
+void cnl_moments_block(
+    float *sum, float *square, const float *x, const float *shift, long rows, long channels);
+/// Merges such a block of `blockCount` rows into (count, mean, M2) by Chan's formula. `count` is what
+/// was merged before; the caller adds to it afterwards.
+void cnl_moments_merge(
+    double *mean, double *m2, double count, const float *sum, const float *square,
+    const float *shift, double blockCount, long channels);
+/// A ← A ∪ B.
+void cnl_moments_combine(
+    double *meanA, double *m2A, double countA, const double *meanB, const double *m2B,
+    double countB, long channels);
+/// y = clamp(a[c]·x + b[c], lo, hi); ∓inf for no bound; y may be x. `nontemporal` = 1 writes past the
+/// caches where every row of y is 64-byte aligned and is ignored elsewhere.
+void cnl_scale_shift(
+    float *y, const float *x, const float *a, const float *b, float lo, float hi, long rows,
+    long channels, int nontemporal);
+/// y = clamp(a[c]·x + b[c] + r, lo, hi); y may be x or r.
+void cnl_scale_shift_add(
+    float *y, const float *x, const float *r, const float *a, const float *b, float lo, float hi,
+    long rows, long channels, int nontemporal);
+/// One block: sumG[c] = Σ dy, sumGX[c] = Σ dy·(x − mean[c]).
+void cnl_gradient_sums_block(
+    float *sumG, float *sumGX, const float *dy, const float *x, const float *mean, long rows,
+    long channels);
+/// dx = dy·a[c] + x·b[c] + k[c]; dx may be dy or x.
+void cnl_normalize_gradient(
+    float *dx, const float *dy, const float *x, const float *a, const float *b, const float *k,
+    long rows, long channels, int nontemporal);
+
+// MARK: Batch normalisation, channels first: one plane of n elements of one channel
+
+void cnl_plane_moments(float *sum, float *square, const float *x, float shift, long n);
+void cnl_plane_gradient_sums(
+    float *sumG, float *sumGX, const float *dy, const float *x, float mean, long n);
+void cnl_plane_scale_shift(
+    float *y, const float *x, float a, float b, float lo, float hi, long n);
+void cnl_plane_normalize_gradient(
+    float *dx, const float *dy, const float *x, float a, float b, float k, long n);
+
+// MARK: Convolution
+
+/// A window moving over one image x[height][width][channels]. Padding at the bottom and right follows
+/// from the output's size.
+typedef struct {
+  long height, width, channels;
+  long kernelHeight, kernelWidth, strideHeight, strideWidth, dilationHeight, dilationWidth;
+  long padTop, padLeft;
+  long outputHeight, outputWidth;
+} cnl_window;
+
+/// Output pixels [first, first + count), counted row by row through one image:
+/// dst[i][(ky·kernelWidth + kx)·channelCount + c] = x[pixel][firstChannel + c], 0 outside.
+void cnl_im2row(
+    float *dst, const float *x, const cnl_window *w, long firstChannel, long channelCount,
+    long first, long count);
+/// One tap, transposed: dst[c·dstRow + i] = x[pixel of output first + i][firstChannel + c].
+void cnl_im2col_tap(
+    float *dst, long dstRow, const float *x, const cnl_window *w, long ky, long kx,
+    long firstChannel, long channelCount, long first, long count);
+/// dst[c][r] = src[r][c].
+void cnl_transpose(
+    float *dst, long dstRow, const float *src, long srcRow, long rows, long columns);
+/// w[k][n] into panels of 64 columns, [⌈n/64⌉][k][64]; the last one keeps its own smaller width.
+void cnl_pack_panels(float *dst, const float *w, long wRow, long k, long n);
+/// The same from the transpose, w[n][k].
+void cnl_pack_panels_transposed(float *dst, const float *w, long wRow, long k, long n);
+/// y = clamp(y + bias[c], lo, hi), in place.
+void cnl_bias_clamp(
+    float *y, long yRow, const float *bias, float lo, float hi, long rows, long columns);
+/// y = clamp(y + bias[c] + r, lo, hi), in place.
+void cnl_bias_add_clamp(
+    float *y, long yRow, const float *bias, const float *r, long rRow, float lo, float hi,
+    long rows, long columns);
+
+/// Depthwise convolution, w[kernelHeight][kernelWidth][channels]: output rows [firstRow, lastRow) of
+/// one image, y = clamp(bias[c] + Σ x·w, lo, hi). y and x point at the whole image's first element.
+void cnl_depthwise(
+    float *y, const float *x, const float *w, const float *bias, float lo, float hi,
+    const cnl_window *win, long firstRow, long lastRow);
+/// Rows [firstRow, lastRow) of dx, overwritten; the window is that of the forward pass.
+void cnl_depthwise_input_gradient(
+    float *dx, const float *dy, const float *w, const cnl_window *win, long firstRow, long lastRow);
+/// dw += the part of output rows [firstRow, lastRow) of one image.
+void cnl_depthwise_filter_gradient(
+    double *dw, const float *dy, const float *x, const cnl_window *win, long firstRow,
+    long lastRow);
+
+// MARK: Pooling, one image
+
+/// Output rows [firstRow, lastRow). Padding never wins; a NaN does.
+void cnl_max_pool(float *y, const float *x, const cnl_window *w, long firstRow, long lastRow);
+/// dx of a whole image, overwritten. dy goes to the first maximum (or NaN) in window order.
+void cnl_max_pool_gradient(float *dx, const float *dy, const float *x, const cnl_window *w);
+/// Divides by kernelHeight·kernelWidth if `countsPadding`, else by the pixels inside.
+void cnl_average_pool(
+    float *y, const float *x, const cnl_window *w, int countsPadding, long firstRow, long lastRow);
+/// dx of a whole image, overwritten.
+void cnl_average_pool_gradient(
+    float *dx, const float *dy, const cnl_window *w, int countsPadding);
+
+// MARK: Softmax over columns
+
+void cnl_softmax(float *y, const float *x, long rows, long columns);
+/// loss[r] = −Σ q·ln softmax(x), q = (1 − smoothing)·onehot + smoothing/columns. A label outside
+/// 0 ..< columns gives NaN.
+void cnl_cross_entropy(
+    float *loss, const float *x, const int64_t *labels, float smoothing, long rows, long columns);
+/// dx = (softmax(x) − q)·dloss[r].
+void cnl_cross_entropy_gradient(
+    float *dx, const float *dloss, const float *x, const int64_t *labels, float smoothing,
+    long rows, long columns);
+
+// MARK: Random numbers
+
+/// Philox4x32-10 (Salmon et al., SC 2011) with key = seed and counter = (block, stream): words of the
+/// elements first ..< first + n, where element i has word i%4 of block i/4.
+void cnl_philox(uint32_t *words, uint64_t seed, uint64_t stream, uint64_t first, long n);
+/// y[i] = word of element first + i ≥ threshold ? x[i]·scale : 0. y may be x.
+void cnl_dropout(
+    float *y, const float *x, uint64_t seed, uint64_t stream, uint64_t first, uint32_t threshold,
+    float scale, long n);
+
+// MARK: Optimisers
+
+/// g′ = g + decay·w;  v = momentum·v + g′;  w −= rate·(nesterov ? g′ + momentum·v : v).
+void cnl_sgd(
+    float *w, float *velocity, const float *g, float rate, float momentum, float decay,
+    int nesterov, long n);
+/// g′ = g + coupledDecay·w;  m = β₁m + (1−β₁)g′;  v = β₂v + (1−β₂)g′²;
+/// w −= rate·((m/correction1)/(√(v/correction2) + epsilon) + decoupledDecay·w).
+void cnl_adam(
+    float *w, float *m, float *v, const float *g, float rate, float beta1, float beta2,
+    float epsilon, float coupledDecay, float decoupledDecay, float correction1, float correction2,
+    long n);
+
+#if defined(__cplusplus)
+}
+#endif

@@ -1,0 +1,118 @@
+// The one list of dispatched functions: X(result, name, (parameters), (arguments)). The table of a
+// variant, its fields' types and the public stubs are all made from it; CConvNetLoops.h declares and
+// documents the same functions for callers, and the compiler compares the two.
+#pragma once
+#include "CConvNetLoops.h"
+
+#define CNL_FUNCTIONS(X)                                                                          \
+  X(void, map, (int f, float a, float b, float *y, const float *x, long n), (f, a, b, y, x,       \
+      n))                                                                                         \
+  X(void, map_derivative, (int f, float a, float b, float *dx, const float *dy, const float       \
+      *x, long n), (f, a, b, dx, dy, x, n))                                                       \
+  X(void, combine, (int f, float *y, long yRow, const float *a, long aRow, long aColumn, const    \
+      float *b, long bRow, long bColumn, long rows, long columns), (f, y, yRow, a, aRow,          \
+      aColumn, b, bRow, bColumn, rows, columns))                                                  \
+  X(void, accumulate, (float *y, const float *x, long n), (y, x, n))                              \
+  X(void, fill, (float *y, float value, long n), (y, value, n))                                   \
+  X(void, to_float, (float *y, const double *x, long n), (y, x, n))                               \
+  X(void, to_double, (double *y, const float *x, long n), (y, x, n))                              \
+  X(void, copy_rows, (float *y, long yRow, const float *x, long xRow, long rows, long             \
+      columns), (y, yRow, x, xRow, rows, columns))                                                \
+  X(double, sum, (const float *x, long n), (x, n))                                                \
+  X(void, sum_rows, (double *sums, const float *x, long xRow, long rows, long columns), (sums,    \
+      x, xRow, rows, columns))                                                                    \
+  X(void, extreme_rows, (float *y, const float *x, long xRow, long rows, long columns, int        \
+      maximum), (y, x, xRow, rows, columns, maximum))                                             \
+  X(float, extreme, (const float *x, long n, int maximum), (x, n, maximum))                       \
+  X(void, moments_block, (float *sum, float *square, const float *x, const float *shift, long     \
+      rows, long channels), (sum, square, x, shift, rows, channels))                              \
+  X(void, moments_merge, (double *mean, double *m2, double count, const float *sum, const         \
+      float *square, const float *shift, double blockCount, long channels), (mean, m2, count,     \
+      sum, square, shift, blockCount, channels))                                                  \
+  X(void, moments_combine, (double *meanA, double *m2A, double countA, const double *meanB,       \
+      const double *m2B, double countB, long channels), (meanA, m2A, countA, meanB, m2B,          \
+      countB, channels))                                                                          \
+  X(void, scale_shift, (float *y, const float *x, const float *a, const float *b, float lo,       \
+      float hi, long rows, long channels, int nontemporal), (y, x, a, b, lo, hi, rows,            \
+      channels, nontemporal))                                                                     \
+  X(void, scale_shift_add, (float *y, const float *x, const float *r, const float *a, const       \
+      float *b, float lo, float hi, long rows, long channels, int nontemporal), (y, x, r, a,      \
+      b, lo, hi, rows, channels, nontemporal))                                                    \
+  X(void, gradient_sums_block, (float *sumG, float *sumGX, const float *dy, const float *x,       \
+      const float *mean, long rows, long channels), (sumG, sumGX, dy, x, mean, rows,              \
+      channels))                                                                                  \
+  X(void, normalize_gradient, (float *dx, const float *dy, const float *x, const float *a,        \
+      const float *b, const float *k, long rows, long channels, int nontemporal), (dx, dy, x,     \
+      a, b, k, rows, channels, nontemporal))                                                      \
+  X(void, plane_moments, (float *sum, float *square, const float *x, float shift, long n),        \
+      (sum, square, x, shift, n))                                                                 \
+  X(void, plane_gradient_sums, (float *sumG, float *sumGX, const float *dy, const float *x,       \
+      float mean, long n), (sumG, sumGX, dy, x, mean, n))                                         \
+  X(void, plane_scale_shift, (float *y, const float *x, float a, float b, float lo, float hi,     \
+      long n), (y, x, a, b, lo, hi, n))                                                           \
+  X(void, plane_normalize_gradient, (float *dx, const float *dy, const float *x, float a,         \
+      float b, float k, long n), (dx, dy, x, a, b, k, n))                                         \
+  X(void, im2row, (float *dst, const float *x, const cnl_window *w, long firstChannel, long       \
+      channelCount, long first, long count), (dst, x, w, firstChannel, channelCount, first,       \
+      count))                                                                                     \
+  X(void, im2col_tap, (float *dst, long dstRow, const float *x, const cnl_window *w, long ky,     \
+      long kx, long firstChannel, long channelCount, long first, long count), (dst, dstRow, x,    \
+      w, ky, kx, firstChannel, channelCount, first, count))                                       \
+  X(void, transpose, (float *dst, long dstRow, const float *src, long srcRow, long rows, long     \
+      columns), (dst, dstRow, src, srcRow, rows, columns))                                        \
+  X(void, pack_panels, (float *dst, const float *w, long wRow, long k, long n), (dst, w, wRow,    \
+      k, n))                                                                                      \
+  X(void, pack_panels_transposed, (float *dst, const float *w, long wRow, long k, long n),        \
+      (dst, w, wRow, k, n))                                                                       \
+  X(void, bias_clamp, (float *y, long yRow, const float *bias, float lo, float hi, long rows,     \
+      long columns), (y, yRow, bias, lo, hi, rows, columns))                                      \
+  X(void, bias_add_clamp, (float *y, long yRow, const float *bias, const float *r, long rRow,     \
+      float lo, float hi, long rows, long columns), (y, yRow, bias, r, rRow, lo, hi, rows,        \
+      columns))                                                                                   \
+  X(void, depthwise, (float *y, const float *x, const float *w, const float *bias, float lo,      \
+      float hi, const cnl_window *win, long firstRow, long lastRow), (y, x, w, bias, lo, hi,      \
+      win, firstRow, lastRow))                                                                    \
+  X(void, depthwise_input_gradient, (float *dx, const float *dy, const float *w, const            \
+      cnl_window *win, long firstRow, long lastRow), (dx, dy, w, win, firstRow, lastRow))         \
+  X(void, depthwise_filter_gradient, (double *dw, const float *dy, const float *x, const          \
+      cnl_window *win, long firstRow, long lastRow), (dw, dy, x, win, firstRow, lastRow))         \
+  X(void, max_pool, (float *y, const float *x, const cnl_window *w, long firstRow, long           \
+      lastRow), (y, x, w, firstRow, lastRow))                                                     \
+  X(void, max_pool_gradient, (float *dx, const float *dy, const float *x, const cnl_window        \
+      *w), (dx, dy, x, w))                                                                        \
+  X(void, average_pool, (float *y, const float *x, const cnl_window *w, int countsPadding,        \
+      long firstRow, long lastRow), (y, x, w, countsPadding, firstRow, lastRow))                  \
+  X(void, average_pool_gradient, (float *dx, const float *dy, const cnl_window *w, int            \
+      countsPadding), (dx, dy, w, countsPadding))                                                 \
+  X(void, softmax, (float *y, const float *x, long rows, long columns), (y, x, rows, columns))    \
+  X(void, cross_entropy, (float *loss, const float *x, const int64_t *labels, float smoothing,    \
+      long rows, long columns), (loss, x, labels, smoothing, rows, columns))                      \
+  X(void, cross_entropy_gradient, (float *dx, const float *dloss, const float *x, const           \
+      int64_t *labels, float smoothing, long rows, long columns), (dx, dloss, x, labels,          \
+      smoothing, rows, columns))                                                                  \
+  X(void, philox, (uint32_t *words, uint64_t seed, uint64_t stream, uint64_t first, long n),      \
+      (words, seed, stream, first, n))                                                            \
+  X(void, dropout, (float *y, const float *x, uint64_t seed, uint64_t stream, uint64_t first,     \
+      uint32_t threshold, float scale, long n), (y, x, seed, stream, first, threshold, scale,     \
+      n))                                                                                         \
+  X(void, sgd, (float *w, float *velocity, const float *g, float rate, float momentum, float      \
+      decay, int nesterov, long n), (w, velocity, g, rate, momentum, decay, nesterov, n))         \
+  X(void, adam, (float *w, float *m, float *v, const float *g, float rate, float beta1, float     \
+      beta2, float epsilon, float coupledDecay, float decoupledDecay, float correction1, float    \
+      correction2, long n), (w, m, v, g, rate, beta1, beta2, epsilon, coupledDecay,               \
+      decoupledDecay, correction1, correction2, n))                                               \
+  X(double, sum_of_squares, (const float *x, long n), (x, n))                                     \
+  X(int, all_finite, (const float *x, long n), (x, n))
+
+#define CNL_FIELD(result, name, parameters, arguments) result(*name) parameters;
+typedef struct {
+  CNL_FUNCTIONS(CNL_FIELD)
+} cnl_table;
+#undef CNL_FIELD
+
+#define CNL_ENTRY(result, name, parameters, arguments) .name = name,
+
+extern const cnl_table cnl_table_plain;
+#if defined(__x86_64__)
+extern const cnl_table cnl_table_v3, cnl_table_v4;
+#endif

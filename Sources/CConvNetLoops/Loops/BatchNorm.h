@@ -1,0 +1,115 @@
+// Batch normalisation, channels last and by planes. DESIGN §4: μ = Σx/m, σ² = Σ(x−μ)²/m, taken about
+// a shift near the mean, block by block, merged in Double by Chan, Golub and LeVeque (1979).
+
+static void moments_block(
+    float *sum, float *square, const float *x, const float *shift, long rows, long channels) {
+  channel_sums(SUMS_MOMENTS, sum, square, x, x, shift, channels, rows, channels);
+}
+
+static void gradient_sums_block(
+    float *sumG, float *sumGX, const float *dy, const float *x, const float *mean, long rows,
+    long channels) {
+  channel_sums(SUMS_GRADIENT, sumG, sumGX, x, dy, mean, channels, rows, channels);
+}
+
+/// (n, μ, M) ∪ (n′, μ′, M′) with δ = μ′ − μ:  μ + δ·n′/(n+n′),  M + M′ + δ²·n·n′/(n+n′).
+static void moments_merge(
+    double *restrict mean, double *restrict m2, double count, const float *restrict sum,
+    const float *restrict square, const float *restrict shift, double blockCount, long channels) {
+  if (blockCount <= 0) return;
+  const double weight = blockCount / (count + blockCount), between = count * weight;
+  const double inverse = 1 / blockCount;
+  for (long c = 0; c < channels; c++) {
+    const double s = sum[c], offset = s * inverse;
+    // Σ(x−s)² − (Σ(x−s))²/n is not negative but for rounding.
+    const double within = square[c] - s * offset;
+    const double delta = shift[c] + offset - mean[c];
+    mean[c] += delta * weight;
+    m2[c] += (within < 0 ? 0 : within) + delta * delta * between;
+  }
+}
+
+static void moments_combine(
+    double *restrict meanA, double *restrict m2A, double countA, const double *restrict meanB,
+    const double *restrict m2B, double countB, long channels) {
+  if (countB <= 0) return;
+  const double weight = countB / (countA + countB), between = countA * weight;
+  for (long c = 0; c < channels; c++) {
+    const double delta = meanB[c] - meanA[c];
+    meanA[c] += delta * weight;
+    m2A[c] += m2B[c] + delta * delta * between;
+  }
+}
+
+static void scale_shift(
+    float *y, const float *x, const float *a, const float *b, float lo, float hi, long rows,
+    long channels, int nontemporal) {
+  const apply_operands o = {
+      .y = y, .x = x, .g = x, .a = a, .b = b, .yRow = channels, .xRow = channels,
+      .gRow = channels, .lo = lo, .hi = hi};
+  apply(APPLY_SCALE_SHIFT, &o, rows, channels, nontemporal);
+}
+
+static void scale_shift_add(
+    float *y, const float *x, const float *r, const float *a, const float *b, float lo, float hi,
+    long rows, long channels, int nontemporal) {
+  const apply_operands o = {
+      .y = y, .x = x, .g = r, .a = a, .b = b, .yRow = channels, .xRow = channels,
+      .gRow = channels, .lo = lo, .hi = hi};
+  apply(APPLY_SCALE_SHIFT_ADD, &o, rows, channels, nontemporal);
+}
+
+static void normalize_gradient(
+    float *dx, const float *dy, const float *x, const float *a, const float *b, const float *k,
+    long rows, long channels, int nontemporal) {
+  const apply_operands o = {
+      .y = dx, .x = x, .g = dy, .a = a, .b = b, .k = k, .yRow = channels, .xRow = channels,
+      .gRow = channels};
+  apply(APPLY_GRADIENT, &o, rows, channels, nontemporal);
+}
+
+/// One plane as rows of four vectors with a common shift; the lanes fold in Double.
+INLINE void plane_sums(
+    const int mode, float *sum, float *square, const float *x, const float *g, float m, long n) {
+  float shift[4 * W], s[4 * W], q[4 * W];
+  for (int i = 0; i < 4 * W; i++) shift[i] = m;
+  const long rows = n / (4 * W);
+  sums_group(mode, 4, 1, s, q, x, g, shift, 4 * W, rows, 0);
+  double total = 0, products = 0;
+  for (int i = 0; i < 4 * W; i++) total += s[i], products += q[i];
+  for (long i = rows * 4 * W; i < n; i++) {
+    const float d = x[i] - m, v = mode == SUMS_GRADIENT ? g[i] : d;
+    total += v;
+    products += v * d;
+  }
+  *sum = (float)total;
+  *square = (float)products;
+}
+
+static void plane_moments(float *sum, float *square, const float *x, float shift, long n) {
+  plane_sums(SUMS_MOMENTS, sum, square, x, x, shift, n);
+}
+
+static void plane_gradient_sums(
+    float *sumG, float *sumGX, const float *dy, const float *x, float mean, long n) {
+  plane_sums(SUMS_GRADIENT, sumG, sumGX, x, dy, mean, n);
+}
+
+static void plane_scale_shift(
+    float *y, const float *x, float a, float b, float lo, float hi, long n) {
+  long i = 0;
+  for (; i + W <= n; i += W) store(y + i, clamp(a * load(x + i) + b, splat(lo), splat(hi)));
+  if (i < n) {
+    store_part(y + i, clamp(a * load_part(x + i, n - i) + b, splat(lo), splat(hi)), n - i);
+  }
+}
+
+static void plane_normalize_gradient(
+    float *dx, const float *dy, const float *x, float a, float b, float k, long n) {
+  long i = 0;
+  for (; i + W <= n; i += W) store(dx + i, load(dy + i) * a + (load(x + i) * b + k));
+  if (i < n) {
+    const vf g = load_part(dy + i, n - i), v = load_part(x + i, n - i);
+    store_part(dx + i, g * a + (v * b + k), n - i);
+  }
+}
