@@ -59,17 +59,25 @@ extension Graph {
       }
     }
     for parameter in parameters {
-      guard type(of: parameter.value).shape != nil else {
-        throw GraphError(
-          .invalidShape, "a parameter of open shape \(type(of: parameter.value))",
-          at: parameter.name)
-      }
+      try verify(type(of: parameter.value), isOf: .float32, as: "a parameter", at: parameter.name)
     }
-    for state in states where type(of: state.value).shape == nil {
-      throw GraphError(
-        .invalidShape, "state of open shape \(type(of: state.value))", at: state.name)
+    for state in states {
+      try verify(
+        type(of: state.value), isOf: state.role == .updateCount ? .int64 : .float32,
+        as: "a \(state.role.rawValue)", at: state.name)
     }
     return defined
+  }
+
+  /// Stores rely on parameters being float32 and on shapes that are known without a plan.
+  private func verify(
+    _ type: TensorType, isOf elementType: ElementType, as role: String, at name: String
+  ) throws {
+    guard type.elementType == elementType, type.shape != nil else {
+      throw GraphError(
+        .invalidShape, "\(role) should be \(elementType.rawValue) of known shape and is \(type)",
+        at: name)
+    }
   }
 
   private func verifyTypes(of node: Node) throws {

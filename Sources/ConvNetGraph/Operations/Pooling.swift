@@ -18,6 +18,7 @@ extension Window {
       throw GraphError(.invalidShape, "a window \(kernel) does not slide over \(x)")
     }
     try checkPaddingInsideKernel()
+    try checkDilationInsideInput(x)
     let spatial = try outputs(x.dimensions[1..<(x.rank - 1)])
     return TensorType([x.dimensions[0]] + spatial + [x.dimensions[x.rank - 1]])
   }
@@ -39,6 +40,17 @@ extension Window {
           .invalidAttribute,
           "padding \(before) and \(after) is not smaller than the pooling window \(kernel)")
       }
+    }
+  }
+
+  /// Taps further apart than the image is wide could step over it, and such a window would have no
+  /// value. Where the dilation is at most the extent, one tap meets the image: the first one starts
+  /// before its end, the last one ends after its start, and no step between them misses all of it.
+  private func checkDilationInsideInput(_ x: TensorType) throws {
+    for index in 0..<rank where kernel[index] > 1 {
+      guard let input = x.dimensions[1 + index].extent, dilation[index] > input else { continue }
+      throw GraphError(
+        .invalidShape, "a pooling window of dilation \(dilation) steps over an input \(x)")
     }
   }
 }

@@ -42,6 +42,10 @@ package struct Reduce: Hashable, Sendable, Codable {
   }
 
   func expandedType(_ inputs: [TensorType]) throws -> TensorType {
+    guard reduction == .sum || reduction == .mean else {
+      throw GraphError(
+        .invalidAttribute, "expands a sum or a mean, which a \(reduction.rawValue) is not")
+    }
     let operands = try Operation.take(inputs, count: 2)
     try Operation.expect(operands[0], toBe: reducedType(operands[1]), as: "the reduced operand")
     return operands[1]

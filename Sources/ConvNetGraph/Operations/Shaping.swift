@@ -68,7 +68,7 @@ package struct Reshape: Hashable, Sendable, Codable {
   package enum Extent: Hashable, Sendable, Codable {
     /// A number.
     case fixed(Int)
-    /// The extent of the operand's axis of this number.
+    /// The extent of the operand's axis of this number; each axis at most once.
     case copy(Int)
     /// Whatever is left; at most once.
     case rest
@@ -83,8 +83,10 @@ package struct Reshape: Hashable, Sendable, Codable {
     guard extents.count(where: { $0 == .rest }) <= 1 else {
       throw GraphError(.invalidAttribute, "a reshape can leave one extent open, not several")
     }
-    var left = x.dimensions
-    // What is copied or named leaves the pool; the rest is the product of what stays.
+    // An axis that is copied leaves the pool, so that an extent of 0 can be copied; the rest is what
+    // the pool holds, divided by the extents given as numbers.
+    var copied: Set<Int> = []
+    var fixed = 1
     var known: [Dimension?] = []
     for extent in extents {
       switch extent {
@@ -93,19 +95,17 @@ package struct Reshape: Hashable, Sendable, Codable {
           throw GraphError(.invalidAttribute, "a reshape to an extent of \(number)")
         }
         known.append(.fixed(number))
-      case .copy(let axis): known.append(x.dimensions[try x.normalizedAxis(axis)])
+        fixed = fixed.multipliedReportingOverflow(by: number).partialValue
+      case .copy(let axis):
+        let axis = try x.normalizedAxis(axis)
+        guard copied.insert(axis).inserted else { throw mismatch(x) }
+        known.append(x.dimensions[axis])
       case .rest: known.append(nil)
       }
     }
-    for case .symbol(let name)? in known {
-      guard let index = left.firstIndex(of: .symbol(name)) else { throw mismatch(x) }
-      left.remove(at: index)
-    }
+    let left = x.dimensions.indices.filter { !copied.contains($0) }.map { x.dimensions[$0] }
     let symbols = left.filter { $0.extent == nil }
     let count = left.compactMap(\.extent).reduce(1, *)
-    let fixed = known.compactMap { $0?.extent }.reduce(1) {
-      $0.multipliedReportingOverflow(by: $1).partialValue
-    }
     let rest: Dimension
     if known.contains(nil) {
       guard fixed > 0, count % fixed == 0 else { throw mismatch(x) }

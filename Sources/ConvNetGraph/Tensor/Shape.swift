@@ -68,17 +68,14 @@ public struct Shape: Hashable, Sendable, Codable, ExpressibleByArrayLiteral,
   /// The product of the extents, or nil where one is negative or it passes 2⁵⁶ (room for byte counts).
   static func elementCount(_ dimensions: [Int]) -> Int? {
     guard dimensions.count <= 64 else { return nil }
-    var count = 1
+    // The product without the zeros is bounded too, so that strides never overflow.
     var nonzero = 1
     for extent in dimensions {
       guard extent >= 0 else { return nil }
-      count = count * extent
-      // The product without the zeros is bounded too, so that strides never overflow.
       let (product, overflow) = nonzero.multipliedReportingOverflow(by: max(extent, 1))
       guard !overflow, product <= 1 << 56 else { return nil }
       nonzero = product
-      count = count == 0 ? 0 : nonzero
     }
-    return count
+    return dimensions.contains(0) ? 0 : nonzero
   }
 }
