@@ -43,8 +43,9 @@ extension Window {
     }
   }
 
-  /// Taps further apart than the image is wide could step over it, and such a window would have no
-  /// value. Where the dilation is at most the extent, one tap meets the image: the first one starts
+  /// Taps further apart than the image is wide could step over it: such a window would have no value.
+  ///
+  /// Where the dilation is at most the extent, one tap meets the image: the first one starts
   /// before its end, the last one ends after its start, and no step between them misses all of it.
   private func checkDilationInsideInput(_ x: TensorType) throws {
     for index in 0..<rank where kernel[index] > 1 {

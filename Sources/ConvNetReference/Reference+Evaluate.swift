@@ -1,0 +1,82 @@
+import ConvNetGraph
+
+/// Executes one operation on concrete operands.
+func evaluate(
+  _ operation: Operation, _ operands: [ReferenceTensor], named name: String
+) throws -> [ReferenceTensor] {
+  if case .fused(let fused) = operation {
+    return try fused.evaluate(operands, named: name)
+  }
+  let types = try operation.outputTypes(operands.map(\.type))
+  if case .dropout = operation {
+  } else {
+    // A random key may have 64 bits; numbers to compute with may not.
+    for operand in operands where operand.largeIntegers != nil {
+      throw GraphError(
+        .invalidElementType, "the reference computes with integers up to 2⁵³ only", at: name)
+    }
+  }
+  let results = operation.evaluate(operands, shapes: types.compactMap(\.shape))
+  return zip(types, results).map { type, values in
+    ReferenceTensor(values, shape: type.shape ?? [], elementType: type.elementType)
+  }
+}
+
+extension Operation {
+  /// The elements of the results, whose shapes are given.
+  fileprivate func evaluate(_ operands: [ReferenceTensor], shapes: [Shape]) -> [[Double]] {
+    let shape = shapes[0]
+    func operand(_ index: Int) -> ReferenceTensor { operands[index] }
+    switch self {
+    case .convolution(let a): return [a.evaluate(operands, shape)]
+    case .convolutionInputGradient(let a):
+      return [a.evaluateInputGradient(dy: operand(0), w: operand(1), shape)]
+    case .convolutionFilterGradient(let a):
+      return [a.evaluateFilterGradient(dy: operand(0), x: operand(1), shape)]
+    case .batchMoments(let a): return a.evaluate(operand(0))
+    case .normalize(let a): return [a.evaluate(operands)]
+    case .normalizeGradientSums(let a): return a.evaluateSums(operands)
+    case .normalizeGradientInput(let a): return [a.evaluateInput(operands)]
+    case .map(let function): return [operand(0).values.map(function.value(at:))]
+    case .combine(let function): return [function.evaluate(operand(0), operand(1), shape)]
+    case .reduce(let a): return [a.evaluate(operand(0), shape)]
+    case .expand(let a): return [a.evaluateExpansion(operand(0), shape)]
+    case .fill(let value): return [[Double](repeating: value, count: shape.count)]
+    case .maxPool(let window): return [window.evaluateMaximum(operand(0), shape)]
+    case .maxPoolGradient(let window):
+      return [window.evaluateMaximumGradient(dy: operand(0), x: operand(1))]
+    case .averagePool(let a): return [a.evaluate(operand(0), shape)]
+    case .averagePoolGradient(let a): return [a.evaluateGradient(dy: operand(0), shape)]
+    case .matrixMultiply(let a): return [a.evaluate(operands, shape)]
+    case .concatenate(let a): return [a.evaluate(operands, shape)]
+    case .slice(let a): return [a.evaluate(operand(0), shape)]
+    case .sliceGradient(let a): return [a.evaluateGradient(dy: operand(0), shape)]
+    case .reshape, .reshapeLike: return [operand(0).values]
+    case .transpose(let a): return [a.evaluate(operand(0), shape)]
+    case .cast(let type): return [operand(0).cast(to: type)]
+    case .dropout(let a): return [a.evaluate(operand(0), key: operand(1))]
+    case .softmax: return [evaluateSoftmax(operand(0))]
+    case .softmaxCrossEntropy(let a): return [a.evaluate(operand(0), labels: operand(1))]
+    case .softmaxCrossEntropyGradient(let a):
+      return [a.evaluateGradient(of: operand(0), operand(1), labels: operand(2))]
+    case .fused: fatalError("A fused node is interpreted by its members.")
+    }
+  }
+}
+
+extension Fused {
+  /// The anchor, then every step on its first result.
+  fileprivate func evaluate(
+    _ operands: [ReferenceTensor], named name: String
+  ) throws -> [ReferenceTensor] {
+    var results = try ConvNetReference.evaluate(
+      anchor, Array(operands.prefix(anchorInputCount)), named: name)
+    var others = operands.dropFirst(anchorInputCount)
+    for step in epilogue {
+      var taken = [results[0]]
+      if case .combine = step, let other = others.popFirst() { taken.append(other) }
+      results[0] = try ConvNetReference.evaluate(step.operation, taken, named: name)[0]
+    }
+    return results
+  }
+}
