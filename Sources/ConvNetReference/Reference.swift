@@ -32,6 +32,13 @@ public struct Reference: Sendable {
     constants = parameters.merging(state) { first, _ in first }.mapValues(ReferenceTensor.init)
   }
 
+  /// Prepares a graph whose parameters and state are given with each run, among the inputs.
+  package init(unbound graph: Graph) throws {
+    try graph.verify()
+    self.graph = graph
+    constants = [:]
+  }
+
   /// Executes the graph.
   ///
   /// A label outside the classes gives a loss of NaN, and no other value stops the run.
@@ -46,20 +53,19 @@ public struct Reference: Sendable {
 
   /// Executes the graph without rounding the outputs.
   ///
-  /// - Parameter values: all inputs by name; a parameter or state among them stands in for the one that
-  ///   was given before.
+  /// - Parameter values: all inputs by name; a parameter or state among them stands in for the one of
+  ///   the model.
   package func runInDouble(
     _ values: [String: ReferenceTensor]
   ) throws -> [String: ReferenceTensor] {
     let given = constants.merging(values) { _, new in new }
-    let inputNames = Set(graph.inputs.map(\.name))
-    let shapes = values.filter { inputNames.contains($0.key) || constants[$0.key] == nil }
-    let resolved = try graph.resolved(inputShapes: shapes.mapValues(\.shape))
+    let bound =
+      graph.parameters.map { Graph.Port(name: $0.name, value: $0.value) }
+      + graph.states.map { Graph.Port(name: $0.name, value: $0.value) }
+    let inputs = values.filter { name, _ in !bound.contains { $0.name == name } }
+    let resolved = try graph.resolved(inputShapes: inputs.mapValues(\.shape))
     var results = [ReferenceTensor?](repeating: nil, count: resolved.types.count)
-    let ports =
-      resolved.inputs + resolved.parameters.map { Graph.Port(name: $0.name, value: $0.value) }
-      + resolved.states.map { Graph.Port(name: $0.name, value: $0.value) }
-    for port in ports {
+    for port in resolved.inputs + bound {
       let expected = resolved.type(of: port.value)
       guard let value = given[port.name] else {
         throw GraphError(.malformedGraph, "needs a value of \(expected)", at: port.name)

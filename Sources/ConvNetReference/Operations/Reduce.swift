@@ -3,8 +3,7 @@ import ConvNetGraph
 extension Reduce {
   /// y = Σx, Σx/n, max x or min x over the reduced axes.
   ///
-  /// A maximum or minimum with a NaN among its
-  /// numbers is NaN; the mean of no numbers is 0/0.
+  /// A maximum or minimum with a NaN among its numbers is NaN; the mean of no numbers is 0/0.
   func evaluate(_ x: ReferenceTensor, _ shape: Shape) -> [Double] {
     let targets = targets(x.shape)
     var y = [Double?](repeating: nil, count: shape.count)
