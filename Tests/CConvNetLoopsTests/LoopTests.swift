@@ -1,7 +1,9 @@
 import CConvNetLoops
 import Testing
 
-/// Parent of all suites here. The variant is a setting of the process, so tests run one after another.
+/// Parent of all suites here.
+///
+/// The variant is a setting of the process, so tests run one after another.
 @Suite(.serialized) struct LoopTests {
   /// Vector widths are 4, 8 and 16; unrolled groups reach 64 and 128.
   static let sizes = [0, 1, 7, 15, 16, 17, 31, 33, 63, 64, 65, 100, 130]
@@ -36,8 +38,10 @@ struct Variant: CustomTestStringConvertible, Sendable {
   }
 }
 
-/// Memory of the running case. It outlives every `Buffer`, so that `Buffer(…).pointer` may be passed on
-/// directly. Safe because the suite is serialized.
+/// Memory of the running case.
+///
+/// It outlives every `Buffer`, so that `Buffer(…).pointer` may be passed on directly. Safe because
+/// the suite is serialized.
 private enum Memory {
   private nonisolated(unsafe) static var blocks: [UnsafeMutableRawPointer] = []
 
