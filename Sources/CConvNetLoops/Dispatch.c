@@ -1,6 +1,6 @@
-// Which variant runs: found once from CPUID and XGETBV, kept in one atomic pointer, called through a
-// table. An ifunc would save the load, but its resolver runs before TSan and static startup are ready,
-// and tests could not select the other variants.
+// Which variant runs: found once from CPUID and XGETBV, kept in one atomic pointer, called through
+// a table. An ifunc would save the load, but its resolver runs before TSan and static startup are
+// ready, and tests could not select the other variants.
 #include "Functions.h"
 #include <stdatomic.h>
 #if defined(__x86_64__)
@@ -22,8 +22,8 @@ static _Atomic(const cnl_table *) selected;
 #if defined(__x86_64__)
 static int has(unsigned word, unsigned bits) { return (word & bits) == bits; }
 
-/// Levels of the x86-64 psABI. XCR0 says which registers the operating system saves: bits 1 and 2 for
-/// ymm, 5 to 7 for the mask registers and zmm.
+/// Levels of the x86-64 psABI. XCR0 says which registers the operating system saves: bits 1 and 2
+/// for ymm, 5 to 7 for the mask registers and zmm.
 static int supported_level(void) {
   unsigned a, b, c, d, leaf7b, leaf1c, extended;
   if (!__get_cpuid(1, &a, &b, &leaf1c, &d)) return CNL_PLAIN;

@@ -1,6 +1,6 @@
 // The one list of dispatched functions: X(result, name, (parameters), (arguments)). The table of a
-// variant, its fields' types and the public stubs are all made from it; CConvNetLoops.h declares and
-// documents the same functions for callers, and the compiler compares the two.
+// variant, its fields' types and the public stubs are all made from it; CConvNetLoops.h declares
+// and documents the same functions for callers, and the compiler compares the two.
 #pragma once
 #include "CConvNetLoops.h"
 

@@ -1,5 +1,5 @@
-// Every loop, compiled once by each Variant*.c under its instruction set and CNL_WIDTH. All functions
-// are static and meet outside only in the variant's table, so names need no suffix.
+// Every loop, compiled once by each Variant*.c under its instruction set and CNL_WIDTH. All
+// functions are static and meet outside only in the variant's table, so names need no suffix.
 #include "CConvNetLoops.h"
 #include <math.h>
 #if defined(__x86_64__)
@@ -23,6 +23,7 @@
 #include "Window.h"
 #include "Convolution.h"
 #include "Depthwise.h"
+#include "DepthwiseInput.h"
 #include "DepthwiseFilter.h"
 #include "Pooling.h"
 #include "Softmax.h"

@@ -1,5 +1,5 @@
-// Batch normalisation, channels last and by planes. DESIGN §4: μ = Σx/m, σ² = Σ(x−μ)²/m, taken about
-// a shift near the mean, block by block, merged in Double by Chan, Golub and LeVeque (1979).
+// Batch normalisation, channels last and by planes. DESIGN §4: μ = Σx/m, σ² = Σ(x−μ)²/m, taken
+// about a shift near the mean, block by block, merged in Double by Chan, Golub and LeVeque (1979).
 
 static void moments_block(
     float *sum, float *square, const float *x, const float *shift, long rows, long channels) {

@@ -29,7 +29,8 @@ typedef struct {
   vf a, b, k;
 } apply_parameters;
 
-INLINE apply_parameters load_parameters(const int mode, const apply_operands *o, long c, long part) {
+INLINE apply_parameters load_parameters(
+    const int mode, const apply_operands *o, long c, long part) {
   apply_parameters p = {0, load_some(o->b + c, part), 0};
   if (mode <= APPLY_GRADIENT) p.a = load_some(o->a + c, part);
   if (mode == APPLY_GRADIENT) p.k = load_some(o->k + c, part);

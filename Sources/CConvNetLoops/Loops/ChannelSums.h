@@ -72,8 +72,8 @@ INLINE void sums_narrow(
   const long steps = rows / W, done = steps * W * C;
   for (long k = 0; k < C; k++) {
     sums_group(
-        mode, 1, 4, sums + k * W, products + k * W, x + k * W, g + k * W, shift + k * W, C * W, steps,
-        0);
+        mode, 1, 4, sums + k * W, products + k * W, x + k * W, g + k * W, shift + k * W, C * W,
+        steps, 0);
   }
   for (long c = 0; c < C; c++) {
     float a = 0, b = 0;

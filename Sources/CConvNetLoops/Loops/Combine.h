@@ -29,7 +29,8 @@ INLINE void combine_rows(
     float *o = y + r * yRow;
     long c = 0;
     for (; c + W <= columns; c += W) {
-      store(o + c, combine_vectors(f, aColumn ? load(p + c) : aSame, bColumn ? load(q + c) : bSame));
+      const vf u = aColumn ? load(p + c) : aSame, v = bColumn ? load(q + c) : bSame;
+      store(o + c, combine_vectors(f, u, v));
     }
     const long part = columns - c;
     if (part) {

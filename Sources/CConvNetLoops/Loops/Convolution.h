@@ -1,5 +1,5 @@
-// What stands around the matrix multiplications of a convolution: gathering image rows, transposing,
-// packing weights into panels of 64 columns, and the epilogue on a finished block.
+// What stands around the matrix multiplications of a convolution: gathering image rows,
+// transposing, packing weights into panels of 64 columns, and the epilogue on a finished block.
 
 static void im2row(
     float *dst, const float *x, const cnl_window *w, long firstChannel, long channelCount,
@@ -132,8 +132,8 @@ static void bias_clamp(
 }
 
 static void bias_add_clamp(
-    float *y, long yRow, const float *bias, const float *r, long rRow, float lo, float hi, long rows,
-    long columns) {
+    float *y, long yRow, const float *bias, const float *r, long rRow, float lo, float hi,
+    long rows, long columns) {
   const apply_operands o = {
       .y = y, .x = y, .g = r, .b = bias, .yRow = yRow, .xRow = yRow, .gRow = rRow, .lo = lo,
       .hi = hi};

@@ -1,6 +1,7 @@
-// Depthwise convolution with channel multiplier 1: y[oy][ox][c] = clamp(b[c] + Σ x[iy][ix][c]·w[k][c]).
-// The 3×3 kernel without horizontal dilation holds the nine weights of a vector of channels in
-// registers and shares every load of x among the outputs of a tile; the rest goes pixel by pixel.
+// Depthwise convolution with channel multiplier 1: y[oy][ox][c] = clamp(b[c] + Σ
+// x[iy][ix][c]·w[k][c]). The 3×3 kernel without horizontal dilation holds the nine weights of a
+// vector of channels in registers and shares every load of x among the outputs of a tile; the rest
+// goes pixel by pixel. The gradients stand in DepthwiseInput.h and DepthwiseFilter.h.
 
 /// `w` points at tap 0 and taps lie `tapStep` floats apart; a negative step mirrors the kernel.
 typedef struct {
@@ -17,7 +18,9 @@ INLINE void depthwise_vectors(
     tap_range h, long c, long part) {
   const cnl_window *win = o->window;
   vf t[4];
-  UNROLL for (int i = 0; i < V; i++) t[i] = biased ? load_some(o->bias + c + i * W, part) : splat(0);
+  UNROLL for (int i = 0; i < V; i++) {
+    t[i] = biased ? load_some(o->bias + c + i * W, part) : splat(0);
+  }
   for (long ky = v.first; ky < v.last; ky++) {
     for (long kx = h.first; kx < h.last; kx++) {
       const float *p = o->x + pixel_index(win, oy, ox, ky, kx) + c;
@@ -121,48 +124,4 @@ static void depthwise(
       .y = y, .x = x, .w = w, .bias = bias, .tapStep = win->channels, .lo = lo, .hi = hi,
       .window = win};
   depthwise_rows(1, &o, firstRow, lastRow);
-}
-
-/// One pixel of dx for any stride: the outputs whose tap k lies on it, o·stride = i + pad − k·dilation.
-INLINE void depthwise_gather(
-    float *dx, const float *dy, const float *w, const cnl_window *win, long iy, long ix, long c,
-    long part) {
-  vf t = 0;
-  for (long ky = 0; ky < win->kernelHeight; ky++) {
-    const long v = iy + win->padTop - ky * win->dilationHeight, oy = v / win->strideHeight;
-    if (v < 0 || oy * win->strideHeight != v || oy >= win->outputHeight) continue;
-    for (long kx = 0; kx < win->kernelWidth; kx++) {
-      const long h = ix + win->padLeft - kx * win->dilationWidth, ox = h / win->strideWidth;
-      if (h < 0 || ox * win->strideWidth != h || ox >= win->outputWidth) continue;
-      const float *g = dy + (oy * win->outputWidth + ox) * win->channels + c;
-      const float *k = w + (ky * win->kernelWidth + kx) * win->channels + c;
-      t += load_some(g, part) * load_some(k, part);
-    }
-  }
-  store_some(dx + (iy * win->width + ix) * win->channels + c, t, part);
-}
-
-static void depthwise_input_gradient(
-    float *dx, const float *dy, const float *w, const cnl_window *win, long firstRow,
-    long lastRow) {
-  const long C = win->channels, taps = win->kernelHeight * win->kernelWidth;
-  if (win->strideHeight == 1 && win->strideWidth == 1) {
-    // Stride 1: correlation of dy with the mirrored kernel, pad' = (k−1)·dilation − pad.
-    cnl_window mirrored = *win;
-    mirrored.height = win->outputHeight, mirrored.width = win->outputWidth;
-    mirrored.outputHeight = win->height, mirrored.outputWidth = win->width;
-    mirrored.padTop = (win->kernelHeight - 1) * win->dilationHeight - win->padTop;
-    mirrored.padLeft = (win->kernelWidth - 1) * win->dilationWidth - win->padLeft;
-    const depthwise_operands o = {
-        .y = dx, .x = dy, .w = w + (taps - 1) * C, .bias = w, .tapStep = -C, .window = &mirrored};
-    depthwise_rows(0, &o, firstRow, lastRow);
-    return;
-  }
-  for (long iy = firstRow; iy < lastRow; iy++) {
-    for (long ix = 0; ix < win->width; ix++) {
-      long c = 0;
-      for (; c + W <= C; c += W) depthwise_gather(dx, dy, w, win, iy, ix, c, 0);
-      if (c < C) depthwise_gather(dx, dy, w, win, iy, ix, c, C - c);
-    }
-  }
 }

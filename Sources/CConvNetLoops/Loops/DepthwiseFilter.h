@@ -1,5 +1,5 @@
-// Gradient of the depthwise filter: dw[k][c] += Σ dy[oy][ox][c]·x[under tap k][c]. Float sums over at
-// most about 128 output pixels, then added in Double.
+// Gradient of the depthwise filter: dw[k][c] += Σ dy[oy][ox][c]·x[under tap k][c]. Float sums over
+// at most about 128 output pixels, then added in Double.
 
 INLINE void add_part(double *to, vf v, long part) {
   if (part) {
@@ -85,8 +85,8 @@ INLINE void filter_rows(
 static void depthwise_filter_gradient(
     double *dw, const float *dy, const float *x, const cnl_window *win, long firstRow,
     long lastRow) {
-  const long C = win->channels;
-  const long step = win->outputWidth >= 128 ? 1 : 128 / (win->outputWidth > 0 ? win->outputWidth : 1);
+  const long C = win->channels, width = win->outputWidth;
+  const long step = width >= 128 || width <= 0 ? 1 : 128 / width;
   for (long row = firstRow; row < lastRow; row += step) {
     const long end = lastRow - row < step ? lastRow : row + step;
     long c = 0;

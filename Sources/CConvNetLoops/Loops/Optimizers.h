@@ -32,8 +32,8 @@ INLINE void sgd_loop(
 }
 
 static void sgd(
-    float *w, float *velocity, const float *g, float rate, float momentum, float decay, int nesterov,
-    long n) {
+    float *w, float *velocity, const float *g, float rate, float momentum, float decay,
+    int nesterov, long n) {
   if (nesterov) {
     sgd_loop(1, w, velocity, g, rate, momentum, decay, n);
   } else {

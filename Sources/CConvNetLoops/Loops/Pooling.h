@@ -1,5 +1,5 @@
-// Max and average pooling and their gradients. Taps outside the image take no part, so padding never
-// wins a maximum; a NaN does.
+// Max and average pooling and their gradients. Taps outside the image take no part, so padding
+// never wins a maximum; a NaN does.
 
 enum { POOL_MAXIMUM, POOL_AVERAGE };
 
@@ -58,52 +58,79 @@ static void average_pool(
   pool_rows(POOL_AVERAGE, y, x, w, countsPadding, firstRow, lastRow);
 }
 
-/// First find the winning tap of each lane, then add dy where the tap is the winner.
+/// First find the winning tap of each lane, then add dy where the tap is the winner. `x` and `dx`
+/// are at the first tap inside.
 INLINE void max_pool_return(
-    float *dx, const float *dy, const float *x, const cnl_window *w, long oy, long ox, tap_range v,
-    tap_range h, long part) {
-  vf best = splat(-__builtin_inff());
-  vi winner = -1;
+    float *dx, vf dy, const float *x, long rowStep, long columnStep, long rows, long columns,
+    long part) {
+  vf best = load_some(x, part);
+  vi winner = 0;
   int tap = 0;
-  for (long ky = v.first; ky < v.last; ky++) {
-    for (long kx = h.first; kx < h.last; kx++, tap++) {
-      const vf u = load_some(x + pixel_index(w, oy, ox, ky, kx), part);
-      const vi wins = (best < u) | ((u != u) & (best == best)) | (winner < 0);
+  for (long ky = 0; ky < rows; ky++) {
+    const float *p = x + ky * rowStep;
+    for (long kx = 0; kx < columns; kx++, tap++, p += columnStep) {
+      const vf u = load_some(p, part);
+      const vi wins = ~(u <= best) & (best == best);  // larger, or the first NaN
       best = wins ? u : best;
       winner = wins ? (vi)tap : winner;
     }
   }
-  const vf g = load_some(dy, part);
   tap = 0;
-  for (long ky = v.first; ky < v.last; ky++) {
-    for (long kx = h.first; kx < h.last; kx++, tap++) {
-      float *to = dx + pixel_index(w, oy, ox, ky, kx);
-      store_some(to, load_some(to, part) + (winner == tap ? g : splat(0)), part);
+  for (long ky = 0; ky < rows; ky++) {
+    float *p = dx + ky * rowStep;
+    for (long kx = 0; kx < columns; kx++, tap++, p += columnStep) {
+      store_some(p, load_some(p, part) + (winner == tap ? dy : splat(0)), part);
     }
   }
 }
 
+/// Rows of dx are set to 0 just before the first window that reaches them, while they are in cache.
+INLINE long zero_rows(float *dx, const cnl_window *w, long from, long to) {
+  if (to > w->height) to = w->height;
+  if (to <= from) return from;
+  zero_floats(dx + from * w->width * w->channels, (to - from) * w->width * w->channels);
+  return to;
+}
+
+/// One past the last image row under the window of output row oy.
+INLINE long window_end(const cnl_window *w, long oy) {
+  return oy * w->strideHeight - w->padTop + (w->kernelHeight - 1) * w->dilationHeight + 1;
+}
+
 static void max_pool_gradient(float *dx, const float *dy, const float *x, const cnl_window *w) {
   const long C = w->channels;
-  zero_floats(dx, w->height * w->width * C);
+  const long rowStep = w->dilationHeight * w->width * C, columnStep = w->dilationWidth * C;
+  long zeroed = 0;
   for (long oy = 0; oy < w->outputHeight; oy++) {
     const tap_range v = vertical_taps(w, oy);
-    for (long ox = 0; ox < w->outputWidth; ox++) {
+    zeroed = zero_rows(dx, w, zeroed, window_end(w, oy));
+    for (long ox = 0; ox < w->outputWidth; ox++, dy += C) {
       const tap_range h = horizontal_taps(w, ox);
-      const float *g = dy + (oy * w->outputWidth + ox) * C;
+      const long rows = v.last - v.first, columns = h.last - h.first;
+      if (rows == 0 || columns == 0) continue;
+      const float *from = x + pixel_index(w, oy, ox, v.first, h.first);
+      float *to = dx + (from - x);
       long c = 0;
-      for (; c + W <= C; c += W) max_pool_return(dx + c, g + c, x + c, w, oy, ox, v, h, 0);
-      if (c < C) max_pool_return(dx + c, g + c, x + c, w, oy, ox, v, h, C - c);
+      for (; c + W <= C; c += W) {
+        max_pool_return(to + c, load(dy + c), from + c, rowStep, columnStep, rows, columns, 0);
+      }
+      const long part = C - c;
+      if (part) {
+        const vf g = load_part(dy + c, part);
+        max_pool_return(to + c, g, from + c, rowStep, columnStep, rows, columns, part);
+      }
     }
   }
+  zero_rows(dx, w, zeroed, w->height);
 }
 
 static void average_pool_gradient(
     float *dx, const float *dy, const cnl_window *w, int countsPadding) {
   const long C = w->channels;
-  zero_floats(dx, w->height * w->width * C);
+  long zeroed = 0;
   for (long oy = 0; oy < w->outputHeight; oy++) {
     const tap_range v = vertical_taps(w, oy);
+    zeroed = zero_rows(dx, w, zeroed, window_end(w, oy));
     for (long ox = 0; ox < w->outputWidth; ox++) {
       const tap_range h = horizontal_taps(w, ox);
       const float count = pool_count(w, countsPadding, v, h);
@@ -121,4 +148,5 @@ static void average_pool_gradient(
       }
     }
   }
+  zero_rows(dx, w, zeroed, w->height);
 }

@@ -1,26 +1,35 @@
 // Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel Random Numbers: As Easy as 1, 2, 3; SC 2011).
-// Word i%4 of the block with counter i/4 belongs to element i, so any range of elements can be drawn
-// by itself, in any order, on any number of lanes. W blocks are computed at a time.
+// Word i%4 of the block with counter i/4 belongs to element i, so any range of elements can be
+// drawn by itself, in any order, on any number of lanes. W blocks are computed at a time.
 
 enum { WORDS = 4 * W };
 
-// A macro: as an argument a vector of W 64-bit lanes would not fit a register of the variant.
-#define HIGH_WORD(product) __builtin_convertvector((product) >> 32, vu)
+typedef struct {
+  vu low, high;
+} word_pair;
+
+/// All W products of 32 by 32 bits, the even and the odd lanes apart: one instruction each.
+INLINE word_pair multiply_words(vu x, uint32_t m) {
+  const vu64 lower = 0xffffffff, both = __builtin_bit_cast(vu64, x);
+  const vu64 even = (both & lower) * m, odd = (both >> 32) * m;
+  return (word_pair){
+      __builtin_bit_cast(vu, (even & lower) | (odd << 32)),
+      __builtin_bit_cast(vu, (even >> 32) | (odd & ~lower))};
+}
 
 /// Words of blocks [block, block + W), in element order.
 INLINE void philox_blocks(vu out[4], uint64_t seed, uint64_t stream, uint64_t block) {
-  vu64 counter = block;
-  UNROLL for (int i = 0; i < W; i++) counter[i] += (uint64_t)i;
-  vu x0 = __builtin_convertvector(counter, vu), x1 = HIGH_WORD(counter);
+  const uint32_t low = (uint32_t)block, high = (uint32_t)(block >> 32);
+  vu x0 = low + __builtin_bit_cast(vu, lane_numbers());
+  vu x1 = x0 < low ? (vu)(high + 1) : (vu)high;  // the carry
   vu x2 = (uint32_t)stream, x3 = (uint32_t)(stream >> 32);
   uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
   UNROLL for (int round = 0; round < 10; round++) {
-    const vu64 a = __builtin_convertvector(x0, vu64) * 0xD2511F53u;
-    const vu64 b = __builtin_convertvector(x2, vu64) * 0xCD9E8D57u;
-    x0 = HIGH_WORD(b) ^ x1 ^ k0;
-    x1 = __builtin_convertvector(b, vu);
-    x2 = HIGH_WORD(a) ^ x3 ^ k1;
-    x3 = __builtin_convertvector(a, vu);
+    const word_pair a = multiply_words(x0, 0xD2511F53u), b = multiply_words(x2, 0xCD9E8D57u);
+    x0 = b.high ^ x1 ^ k0;
+    x1 = b.low;
+    x2 = a.high ^ x3 ^ k1;
+    x3 = a.low;
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }

@@ -50,7 +50,9 @@ static void sum_rows(double *sums, const float *x, long xRow, long rows, long co
   }
 }
 
-INLINE vf extreme_of(const int maximum, vf a, vf b) { return maximum ? larger(a, b) : smaller(a, b); }
+INLINE vf extreme_of(const int maximum, vf a, vf b) {
+  return maximum ? larger(a, b) : smaller(a, b);
+}
 
 /// Eight rows at a time pass through y.
 INLINE void extreme_of_rows(
@@ -93,11 +95,12 @@ INLINE float extreme_of_array(const int maximum, const float *x, long n) {
     UNROLL for (int j = 0; j < 4; j++) t[j] = extreme_of(maximum, t[j], load(x + i + j * W));
   }
   for (; i + W <= n; i += W) t[0] = extreme_of(maximum, t[0], load(x + i));
+  if (i < n) {
+    const vf tail = lane_numbers() < (int)(n - i) ? load_part(x + i, n - i) : splat(none);
+    t[1] = extreme_of(maximum, t[1], tail);
+  }
   vf lanes = extreme_of(maximum, extreme_of(maximum, t[0], t[1]), extreme_of(maximum, t[2], t[3]));
-  float best = lanes[0];
-  for (int j = 1; j < W; j++) best = extreme_of(maximum, splat(best), splat(lanes[j]))[0];
-  for (; i < n; i++) best = extreme_of(maximum, splat(best), splat(x[i]))[0];
-  return best;
+  return maximum ? lanes_largest(lanes) : lanes_smallest(lanes);
 }
 
 static float extreme(const float *x, long n, int maximum) {

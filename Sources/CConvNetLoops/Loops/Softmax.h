@@ -1,5 +1,5 @@
-// Softmax over the columns of each row, and cross entropy on top of it. Everything is shifted by the
-// row's maximum m, so no exponential overflows: log Σ e^x = m + log Σ e^(x−m).
+// Softmax over the columns of each row, and cross entropy on top of it. Everything is shifted by
+// the row's maximum m, so no exponential overflows: log Σ e^x = m + log Σ e^(x−m).
 
 typedef struct {
   double exponentials;  // Σ e^(x−m)
@@ -16,13 +16,14 @@ INLINE row_sums softmax_sums(const int fills, float *e, const float *x, float m,
     t += p;
     s += z;
   }
-  row_sums sums = {lanes_sum(t), lanes_sum(s)};
   if (c < columns) {
     const vf z = load_part(x + c, columns - c) - m, p = exponential(z);
+    const vi exists = lane_numbers() < (int)(columns - c);
     if (fills) store_part(e + c, p, columns - c);
-    for (long i = 0; i < columns - c; i++) sums.exponentials += p[i], sums.values += z[i];
+    t += exists ? p : splat(0);
+    s += exists ? z : splat(0);
   }
-  return sums;
+  return (row_sums){lanes_sum(t), lanes_sum(s)};
 }
 
 INLINE void scale_floats(float *y, float a, long n) {
@@ -59,8 +60,8 @@ static void cross_entropy(
 }
 
 static void cross_entropy_gradient(
-    float *dx, const float *dloss, const float *x, const int64_t *labels, float smoothing, long rows,
-    long columns) {
+    float *dx, const float *dloss, const float *x, const int64_t *labels, float smoothing,
+    long rows, long columns) {
   const float floor = smoothing / (float)(columns > 0 ? columns : 1);
   for (long r = 0; r < rows; r++, x += columns, dx += columns) {
     if (labels[r] < 0 || labels[r] >= columns) {

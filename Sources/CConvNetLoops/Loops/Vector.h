@@ -14,7 +14,7 @@ enum { W = CNL_WIDTH };
 typedef float vf __attribute__((ext_vector_type(CNL_WIDTH)));
 typedef int32_t vi __attribute__((ext_vector_type(CNL_WIDTH)));
 typedef uint32_t vu __attribute__((ext_vector_type(CNL_WIDTH)));
-typedef uint64_t vu64 __attribute__((ext_vector_type(CNL_WIDTH)));
+typedef uint64_t vu64 __attribute__((ext_vector_type(CNL_WIDTH / 2)));
 typedef double vd __attribute__((ext_vector_type(CNL_WIDTH)));
 typedef vf vf_memory __attribute__((aligned(4), may_alias));
 typedef vu vu_memory __attribute__((aligned(4), may_alias));
@@ -37,6 +37,13 @@ typedef vd vd_memory __attribute__((aligned(8), may_alias));
 INLINE vf load(const float *p) { return *(const vf_memory *)p; }
 INLINE void store(float *p, vf v) { *(vf_memory *)p = v; }
 INLINE vf splat(float x) { return (vf)x; }
+/// 0, 1, 2 … in the lanes.
+INLINE vi lane_numbers(void) {
+  vi v = 0;
+  UNROLL for (int i = 0; i < W; i++) v[i] = i;
+  return v;
+}
+
 INLINE vi bits_of(vf x) { return __builtin_bit_cast(vi, x); }
 INLINE vf float_of(vi x) { return __builtin_bit_cast(vf, x); }
 
@@ -82,28 +89,65 @@ INLINE void store_some(float *p, vf v, long part) {
   }
 }
 
-INLINE vf select_bits(vi mask, vf yes, vf no) {
-  return float_of((mask & bits_of(yes)) | (~mask & bits_of(no)));
-}
-
 /// lo ≤ x ≤ hi. A NaN fails both comparisons and passes through.
 INLINE vf clamp(vf x, vf lo, vf hi) {
   x = x < lo ? lo : x;
   return x > hi ? hi : x;
 }
 
-/// The larger (smaller) of two, NaN if either is: b is taken where it wins or is NaN.
-INLINE vf larger(vf a, vf b) { return ((a < b) | (b != b)) ? b : a; }
-INLINE vf smaller(vf a, vf b) { return ((a > b) | (b != b)) ? b : a; }
-
 INLINE vf magnitude(vf x) { return float_of(bits_of(x) & 0x7fffffff); }
 INLINE vf root(vf x) { return __builtin_elementwise_sqrt(x); }
 
+/// The lanes of a vector folded into one by `join`, halving the vector each time.
+#if CNL_WIDTH == 16
+#define FOLD(result, v, join)                                                                     \
+  do {                                                                                            \
+    const __auto_type half = join((v).lo, (v).hi);                                                \
+    const __auto_type quarter = join(half.lo, half.hi);                                           \
+    const __auto_type pair = join(quarter.lo, quarter.hi);                                        \
+    result = join(pair.lo, pair.hi);                                                              \
+  } while (0)
+#elif CNL_WIDTH == 8
+#define FOLD(result, v, join)                                                                     \
+  do {                                                                                            \
+    const __auto_type half = join((v).lo, (v).hi);                                                \
+    const __auto_type pair = join(half.lo, half.hi);                                              \
+    result = join(pair.lo, pair.hi);                                                              \
+  } while (0)
+#else
+#define FOLD(result, v, join)                                                                     \
+  do {                                                                                            \
+    const __auto_type pair = join((v).lo, (v).hi);                                                \
+    result = join(pair.lo, pair.hi);                                                              \
+  } while (0)
+#endif
+
+#define JOIN_SUM(a, b) ((a) + (b))
+/// The larger (smaller) of two, NaN if either is: b is taken where it wins or is NaN.
+#define JOIN_LARGER(a, b) ((((a) < (b)) | ((b) != (b))) ? (b) : (a))
+#define JOIN_SMALLER(a, b) ((((a) > (b)) | ((b) != (b))) ? (b) : (a))
+
 /// Σ of the lanes in Double.
 INLINE double lanes_sum(vf v) {
-  double sum = 0;
-  for (int i = 0; i < W; i++) sum += v[i];
+  const vd wide = __builtin_convertvector(v, vd);
+  double sum;
+  FOLD(sum, wide, JOIN_SUM);
   return sum;
+}
+
+INLINE vf larger(vf a, vf b) { return JOIN_LARGER(a, b); }
+INLINE vf smaller(vf a, vf b) { return JOIN_SMALLER(a, b); }
+
+INLINE float lanes_largest(vf v) {
+  float best;
+  FOLD(best, v, JOIN_LARGER);
+  return best;
+}
+
+INLINE float lanes_smallest(vf v) {
+  float best;
+  FOLD(best, v, JOIN_SMALLER);
+  return best;
 }
 
 INLINE void copy_floats(float *dst, const float *src, long n) {

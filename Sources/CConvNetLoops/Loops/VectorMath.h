@@ -25,7 +25,8 @@ INLINE vf exp_series(vf r) {
 
 INLINE vf power_of_two(vi n) { return float_of((n + 127) << 23); }
 
-/// e^x. The scale is applied in two halves, so that results reach +inf, denormals and 0 by rounding.
+/// e^x. The scale is applied in two halves, so that results reach +inf, denormals and 0 by
+/// rounding.
 INLINE vf exponential(vf x) {
   x = clamp(x, splat(-104), splat(89));
   vi n;
@@ -44,7 +45,8 @@ INLINE vf exponential_minus_one(vf x) {
   return scale * exp_series(r) + (scale - 1.0f);
 }
 
-/// With t = e^{−|x|}: t/(1+t) left of 0, 1/(1+t) right of it, accurate down to the smallest results.
+/// With t = e^{−|x|}: t/(1+t) left of 0, 1/(1+t) right of it, accurate down to the smallest
+/// results.
 INLINE vf sigmoid_of(vf x) {
   vf t = exponential(-magnitude(x));
   return (x < 0 ? t : splat(1)) / (1.0f + t);

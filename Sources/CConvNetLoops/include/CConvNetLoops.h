@@ -1,10 +1,10 @@
-// The loops that BLAS has no call for. Each is written once and compiled for three instruction sets;
-// the best one the processor supports is found at the first call.
+// The loops that BLAS has no call for. Each is written once and compiled for three instruction
+// sets; the best one the processor supports is found at the first call.
 //
-// What holds for all: buffers are row-major with channels last; `…Row` is the distance between rows in
-// elements; counts may be 0; no alignment is assumed and nothing outside the stated ranges is touched;
-// a destination does not overlap a source unless it says so; a NaN in gives a NaN out. The order of
-// additions depends on the sizes (and the variant) alone, never on addresses or threads.
+// What holds for all: buffers are row-major with channels last; `…Row` is the distance between rows
+// in elements; counts may be 0; no alignment is assumed and nothing outside the stated ranges is
+// touched; a destination does not overlap a source unless it says so; a NaN in gives a NaN out. The
+// order of additions depends on the sizes (and the variant) alone, never on addresses or threads.
 #pragma once
 #include <stdint.h>
 
@@ -69,8 +69,8 @@ void cnl_map(int f, float a, float b, float *y, const float *x, long n);
 /// dx = dy·f′(x); dx may be dy. At a kink the derivative is 0 (leaky ReLU: a; ELU: 1).
 void cnl_map_derivative(
     int f, float a, float b, float *dx, const float *dy, const float *x, long n);
-/// y[r][c] = f(a[r·aRow + c·aColumn], b[…]). Columns step by 1 or, broadcast, by 0; rows by anything.
-/// y may be a or b where the strides agree.
+/// y[r][c] = f(a[r·aRow + c·aColumn], b[…]). Columns step by 1 or, broadcast, by 0; rows by
+/// anything. y may be a or b where the strides agree.
 void cnl_combine(
     int f, float *y, long yRow, const float *a, long aRow, long aColumn, const float *b, long bRow,
     long bColumn, long rows, long columns);
@@ -100,8 +100,8 @@ int cnl_all_finite(const float *x, long n);
 /// One block of rows (at most about 128): sum[c] = Σ(x − shift), square[c] = Σ(x − shift)².
 void cnl_moments_block(
     float *sum, float *square, const float *x, const float *shift, long rows, long channels);
-/// Merges such a block of `blockCount` rows into (count, mean, M2) by Chan's formula. `count` is what
-/// was merged before; the caller adds to it afterwards.
+/// Merges such a block of `blockCount` rows into (count, mean, M2) by Chan's formula. `count` is
+/// what was merged before; the caller adds to it afterwards.
 void cnl_moments_merge(
     double *mean, double *m2, double count, const float *sum, const float *square,
     const float *shift, double blockCount, long channels);
@@ -109,8 +109,8 @@ void cnl_moments_merge(
 void cnl_moments_combine(
     double *meanA, double *m2A, double countA, const double *meanB, const double *m2B,
     double countB, long channels);
-/// y = clamp(a[c]·x + b[c], lo, hi); ∓inf for no bound; y may be x. `nontemporal` = 1 writes past the
-/// caches where every row of y is 64-byte aligned and is ignored elsewhere.
+/// y = clamp(a[c]·x + b[c], lo, hi); ∓inf for no bound; y may be x. `nontemporal` = 1 writes past
+/// the caches where every row of y is 64-byte aligned and is ignored elsewhere.
 void cnl_scale_shift(
     float *y, const float *x, const float *a, const float *b, float lo, float hi, long rows,
     long channels, int nontemporal);
@@ -139,8 +139,8 @@ void cnl_plane_normalize_gradient(
 
 // MARK: Convolution
 
-/// A window moving over one image x[height][width][channels]. Padding at the bottom and right follows
-/// from the output's size.
+/// A window moving over one image x[height][width][channels]. Padding at the bottom and right
+/// follows from the output's size.
 typedef struct {
   long height, width, channels;
   long kernelHeight, kernelWidth, strideHeight, strideWidth, dilationHeight, dilationWidth;
@@ -172,8 +172,9 @@ void cnl_bias_add_clamp(
     float *y, long yRow, const float *bias, const float *r, long rRow, float lo, float hi,
     long rows, long columns);
 
-/// Depthwise convolution, w[kernelHeight][kernelWidth][channels]: output rows [firstRow, lastRow) of
-/// one image, y = clamp(bias[c] + Σ x·w, lo, hi). y and x point at the whole image's first element.
+/// Depthwise convolution, w[kernelHeight][kernelWidth][channels]: output rows [firstRow, lastRow)
+/// of one image, y = clamp(bias[c] + Σ x·w, lo, hi). y and x point at the whole image's first
+/// element.
 void cnl_depthwise(
     float *y, const float *x, const float *w, const float *bias, float lo, float hi,
     const cnl_window *win, long firstRow, long lastRow);
@@ -212,8 +213,8 @@ void cnl_cross_entropy_gradient(
 
 // MARK: Random numbers
 
-/// Philox4x32-10 (Salmon et al., SC 2011) with key = seed and counter = (block, stream): words of the
-/// elements first ..< first + n, where element i has word i%4 of block i/4.
+/// Philox4x32-10 (Salmon et al., SC 2011) with key = seed and counter = (block, stream): words of
+/// the elements first ..< first + n, where element i has word i%4 of block i/4.
 void cnl_philox(uint32_t *words, uint64_t seed, uint64_t stream, uint64_t first, long n);
 /// y[i] = word of element first + i ≥ threshold ? x[i]·scale : 0. y may be x.
 void cnl_dropout(
