@@ -43,10 +43,12 @@ let package = Package(
     .target(
       name: "ConvNetLAPACK", dependencies: ["CConvNetLAPACKE", "OpenBLAS"], swiftSettings: strict),
     .target(name: "CConvNetLoops"),
+    .target(name: "CConvNetThreads"),
     .target(name: "ConvNetGraph", swiftSettings: memorySafe),
     .target(name: "ConvNetReference", dependencies: ["ConvNetGraph"], swiftSettings: strict),
     .target(
-      name: "ConvNetEngine", dependencies: ["ConvNetGraph", "OpenBLAS", "CConvNetLoops"],
+      name: "ConvNetEngine",
+      dependencies: ["ConvNetGraph", "OpenBLAS", "CConvNetLoops", "CConvNetThreads"],
       swiftSettings: strict),
     .target(
       name: "ConvNetFormats", dependencies: ["ConvNetGraph", "CConvNetZlib"],

@@ -41,7 +41,7 @@ extension Tensor {
 
 extension FixedWidthInteger {
   /// The value towards zero, held within the type's range; 0 for NaN.
-  init(saturating value: Double) {
+  package init(saturating value: Double) {
     if value.isNaN {
       self = 0
     } else if let exact = Self(exactly: value.rounded(.towardZero)) {

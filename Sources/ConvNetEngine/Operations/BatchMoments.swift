@@ -1,0 +1,247 @@
+import CConvNetLoops
+import ConvNetGraph
+
+/// The layout of a batch-normalised tensor: where its channels are.
+enum ChannelLayout: Sendable {
+  /// Channels last: `rows` rows of `channels`.
+  case rows(rows: Int, channels: Int)
+  /// Channels in the middle: `outer` times `channels` planes of `inner`.
+  case planes(outer: Int, channels: Int, inner: Int)
+
+  init(_ shape: Shape, axis: Int) {
+    let axis = axis < 0 ? axis + shape.rank : axis
+    let channels = shape[axis]
+    let outer = shape.dimensions[..<axis].reduce(1, *)
+    let inner = shape.dimensions[(axis + 1)...].reduce(1, *)
+    self =
+      inner == 1
+      ? .rows(rows: outer, channels: channels)
+      : .planes(outer: outer, channels: channels, inner: inner)
+  }
+
+  var channels: Int {
+    switch self {
+    case .rows(_, let channels), .planes(_, let channels, _): channels
+    }
+  }
+
+  /// Samples of one channel.
+  var samples: Int {
+    switch self {
+    case .rows(let rows, _): rows
+    case .planes(let outer, _, let inner): outer * inner
+    }
+  }
+
+  /// Rows in ranges whose sums are taken apart and merged in order; of about 128 KiB.
+  static func pieces(rows: Int, channels: Int) -> Pieces {
+    Pieces(rows, size: max(blockRows, (32 << 10) / max(channels, 1)), unit: blockRows)
+  }
+
+  /// Rows whose float sums are merged in Double (DESIGN: blocks of at most 128).
+  static let blockRows = 128
+}
+
+extension PlanCompiler {
+  /// count, mean and M2 of every channel.
+  mutating func emitBatchMoments(_ moments: BatchMoments) throws {
+    let layout = ChannelLayout(shape(node.inputs[0]), axis: moments.axis)
+    guard layout.samples != 1 else {
+      let layer = moments.running?.layer ?? node.name
+      throw PlanError(
+        .singleSample,
+        "an input \(shape(node.inputs[0])) has one sample per channel, which has no variance; use "
+          + "larger batches or freeze the layer",
+        at: layer)
+    }
+    let x = input(0)
+    let outputs = try (count: output(0), mean: output(1), m2: output(2))
+    let all = [outputs.count, outputs.mean, outputs.m2]
+    switch layout {
+    case .planes(let outer, let channels, let inner):
+      emit(
+        PlaneMomentsStep(
+          x: x, outer: outer, channels: channels, inner: inner, count: outputs.count,
+          mean: outputs.mean, m2: outputs.m2),
+        reads: [x], writes: all)
+    case .rows(let rows, let channels):
+      let pieces = ChannelLayout.pieces(rows: rows, channels: channels)
+      let parts = temporary(doubles: pieces.count * 2 * channels)
+      let step: any Step =
+        switch options.batchNormalization {
+        case .fused: RowMomentsStep(x: x, rows: pieces, channels: channels, parts: parts)
+        case .blas: BLASMomentsStep(x: x, rows: pieces, channels: channels, parts: parts)
+        }
+      emit(step, reads: [x], writes: [parts])
+      emit(
+        MergeMomentsStep(
+          parts: parts, rows: pieces, channels: channels, count: outputs.count, mean: outputs.mean,
+          m2: outputs.m2),
+        reads: [parts], writes: all, suffix: "merge")
+    }
+  }
+}
+
+/// Mean and M2 of each range of rows: per block of 128 rows the sums of x − s and (x − s)², s the mean
+/// of the range's first block, merged in Double by the formula of Chan, Golub & LeVeque 1979.
+final class RowMomentsStep: Step {
+  let x: Buffer
+  let rows: Pieces
+  let channels: Int
+  /// [pieces][mean, M2][channels]
+  let parts: Buffer
+
+  init(x: Buffer, rows: Pieces, channels: Int, parts: Buffer) {
+    self.x = x
+    self.rows = rows
+    self.channels = channels
+    self.parts = parts
+  }
+
+  var pieces: Int { rows.count }
+  /// Shift, two block sums, and a row of doubles.
+  var scratchByteCount: Int { (3 * stride + 2 * stride) * 4 }
+
+  private var stride: Int { (channels + 15) / 16 * 16 }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let range = rows.range(piece)
+    let shift = context.scratch(lane: lane)
+    let mean = context.doubles(parts) + piece * 2 * channels
+    let m2 = mean + channels
+    guard !range.isEmpty else {
+      mean.update(repeating: 0, count: 2 * channels)
+      return
+    }
+    let x = context.floats(x) + range.lowerBound * channels
+    let first = min(ChannelLayout.blockRows, range.count)
+    let sums = UnsafeMutableRawPointer(shift + 3 * stride).assumingMemoryBound(to: Double.self)
+    cnl_sum_rows(sums, x, channels, first, channels)
+    for c in 0..<channels { shift[c] = Float(sums[c] / Double(first)) }
+    accumulate(x, count: range.count, shift: shift, mean: mean, m2: m2)
+    // The shift served its purpose unless the mean lies far from it in units of the deviation; then the
+    // squares have lost digits, and the range is read again about its own mean.
+    let far = (0..<channels).contains { c in
+      let distance = mean[c] - Double(shift[c])
+      return distance * distance * Double(range.count) > 1024 * m2[c] && m2[c] > 0
+    }
+    if far {
+      for c in 0..<channels { shift[c] = Float(mean[c]) }
+      accumulate(x, count: range.count, shift: shift, mean: mean, m2: m2)
+    }
+  }
+
+  private func accumulate(
+    _ x: UnsafePointer<Float>, count: Int, shift: UnsafeMutablePointer<Float>,
+    mean: UnsafeMutablePointer<Double>, m2: UnsafeMutablePointer<Double>
+  ) {
+    let sum = shift + stride
+    let square = sum + stride
+    mean.update(repeating: 0, count: 2 * channels)
+    var row = 0
+    while row < count {
+      let block = min(ChannelLayout.blockRows, count - row)
+      cnl_moments_block(sum, square, x + row * channels, shift, block, channels)
+      cnl_moments_merge(mean, m2, Double(row), sum, square, shift, Double(block), channels)
+      row += block
+    }
+  }
+}
+
+/// Merges the triples of the ranges, in order.
+final class MergeMomentsStep: Step {
+  let parts: Buffer
+  let rows: Pieces
+  let channels: Int
+  let count: Buffer
+  let mean: Buffer
+  let m2: Buffer
+
+  init(parts: Buffer, rows: Pieces, channels: Int, count: Buffer, mean: Buffer, m2: Buffer) {
+    self.parts = parts
+    self.rows = rows
+    self.channels = channels
+    self.count = count
+    self.mean = mean
+    self.m2 = m2
+  }
+
+  var pieces: Int { 1 }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let mean = context.doubles(mean)
+    let m2 = context.doubles(m2)
+    let parts = context.doubles(parts)
+    mean.update(repeating: 0, count: channels)
+    m2.update(repeating: 0, count: channels)
+    var merged = 0
+    for piece in 0..<rows.count {
+      let part = parts + piece * 2 * channels
+      let count = rows.range(piece).count
+      guard count > 0 else { continue }
+      cnl_moments_combine(
+        mean, m2, Double(merged), part, part + channels, Double(count), channels)
+      merged += count
+    }
+    context.doubles(count)[0] = Double(merged)
+  }
+}
+
+/// Moments of channels-first data, a channel at a time: plane after plane, merged in Double.
+final class PlaneMomentsStep: Step {
+  let x: Buffer
+  let outer: Int
+  let channels: Int
+  let inner: Int
+  let count: Buffer
+  let mean: Buffer
+  let m2: Buffer
+
+  init(
+    x: Buffer, outer: Int, channels: Int, inner: Int, count: Buffer, mean: Buffer, m2: Buffer
+  ) {
+    self.x = x
+    self.outer = outer
+    self.channels = channels
+    self.inner = inner
+    self.count = count
+    self.mean = mean
+    self.m2 = m2
+  }
+
+  var pieces: Int { channels }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let x = context.floats(x) + piece * inner
+    var mean = 0.0
+    var m2 = 0.0
+    var shift: Float = 0
+    if outer > 0 { shift = Float(cnl_sum(x, inner) / Double(inner)) }
+    accumulate(x, shift: shift, mean: &mean, m2: &m2)
+    let distance = mean - Double(shift)
+    if distance * distance * Double(outer * inner) > 1024 * m2, m2 > 0 {
+      accumulate(x, shift: Float(mean), mean: &mean, m2: &m2)
+    }
+    context.doubles(self.mean)[piece] = mean
+    context.doubles(self.m2)[piece] = m2
+    if piece == 0 { context.doubles(count)[0] = Double(outer * inner) }
+  }
+
+  private func accumulate(
+    _ x: UnsafePointer<Float>, shift: Float, mean: inout Double, m2: inout Double
+  ) {
+    (mean, m2) = (0, 0)
+    let blockSize = 2048
+    var merged = 0
+    for plane in 0..<outer {
+      for start in stride(from: 0, to: inner, by: blockSize) {
+        let block = min(blockSize, inner - start)
+        var (sum, square, shift): (Float, Float, Float) = (0, 0, shift)
+        cnl_plane_moments(&sum, &square, x + plane * channels * inner + start, shift, block)
+        cnl_moments_merge(
+          &mean, &m2, Double(merged), &sum, &square, &shift, Double(block), 1)
+        merged += block
+      }
+    }
+  }
+}

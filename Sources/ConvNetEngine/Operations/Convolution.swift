@@ -1,0 +1,103 @@
+import CConvNetLoops
+import ConvNetGraph
+
+extension PlanCompiler {
+  /// y = x ∗ w + b, by the strategy that the table gives.
+  mutating func emitConvolution(_ convolution: Convolution, epilogue: Epilogue) throws {
+    let shape = try convolutionShape(convolution, input: node.inputs[0], filter: node.inputs[1])
+    let (x, filter) = (input(0), input(1))
+    let biasIndex = epilogue.residual == 2 || node.inputs.count < 3 ? nil : 2
+    let bias = biasIndex.map { input($0) } ?? zeros(shape.filters)
+    let residual = epilogue.residual.map { input($0) }
+    let strategy = ConvolutionStrategy.choose(shape, forced: options.convolution)
+    let reads = [x, bias] + [residual].compactMap { $0 }
+    let product = PanelProduct(
+      depth: shape.depth, columns: shape.groupFilters, kernels: kernels, epilogue: epilogue,
+      hasBias: biasIndex != nil)
+    switch strategy {
+    case .pointwise:
+      let packed = try packedFilter(shape, buffer: filter)
+      let y = try output()
+      emit(
+        PointwiseConvolution(
+          rowCount: shape.images * shape.pixels, product: product, x: x, packed: packed, bias: bias,
+          residual: residual, y: y),
+        reads: reads + [packed], writes: [y])
+    case .im2col:
+      let packed = try packedFilter(shape, buffer: filter)
+      let y = try output()
+      emit(
+        Im2colConvolution(
+          shape: shape, product: product, x: x, packed: packed, bias: bias, residual: residual, y: y
+        ),
+        reads: reads + [packed], writes: [y])
+    case .depthwise:
+      let y = try output()
+      let clamps = residual == nil
+      emit(
+        DepthwiseConvolution(
+          shape: shape, x: x, filter: filter, bias: bias, low: clamps ? epilogue.low : -.infinity,
+          high: clamps ? epilogue.high : .infinity, y: y),
+        reads: [x, filter, bias], writes: [y])
+      if let residual {
+        emitAddClamp(y, residual, epilogue, count: shape.images * shape.pixels * shape.filters)
+      }
+    }
+  }
+
+  func convolutionShape(
+    _ convolution: Convolution, input: Graph.ValueID, filter: Graph.ValueID
+  ) throws -> ConvolutionShape {
+    do {
+      return try ConvolutionShape(convolution, input: shape(input), filter: shape(filter))
+    } catch let error as PlanError {
+      throw unsupported(error.reason)
+    }
+  }
+
+  /// The filter's panels: of a parameter packed when it changes, of any other value in every run.
+  private mutating func packedFilter(_ shape: ConvolutionShape, buffer: Buffer) throws -> Buffer {
+    let step = { (source: Buffer, target: Buffer) in
+      PackFilterStep(source: source, target: target, shape: shape)
+    }
+    let count = shape.depth * shape.filters
+    if let packed = pack(
+      parameter: node.inputs[1], layout: "filter/\(shape.groups)", floatCount: count, make: step)
+    {
+      return packed
+    }
+    let packed = temporary(floats: count)
+    emit(step(buffer, packed), reads: [buffer], writes: [packed], suffix: "pack")
+    return packed
+  }
+}
+
+/// Packs a filter [depth][groups · filters of a group] into panels, group after group.
+final class PackFilterStep: Step {
+  let source: Buffer
+  let target: Buffer
+  let shape: ConvolutionShape
+
+  init(source: Buffer, target: Buffer, shape: ConvolutionShape) {
+    self.source = source
+    self.target = target
+    self.shape = shape
+  }
+
+  private var panels: Int {
+    (shape.groupFilters + PanelKernels.width - 1) / PanelKernels.width
+  }
+
+  var pieces: Int { shape.groups * panels }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let group = piece / panels
+    let column = piece % panels * PanelKernels.width
+    let width = min(PanelKernels.width, shape.groupFilters - column)
+    let packed =
+      context.floats(target) + group * shape.depth * shape.groupFilters + column * shape.depth
+    cnl_pack_panels(
+      packed, context.floats(source) + group * shape.groupFilters + column, shape.filters,
+      shape.depth, width)
+  }
+}

@@ -1,0 +1,251 @@
+import CConvNetLoops
+import ConvNetGraph
+
+extension PlanCompiler {
+  /// dx = adjoint of the convolution, applied to dy.
+  mutating func emitConvolutionInputGradient(_ convolution: Convolution) throws {
+    let shape = try convolutionShape(convolution, input: node.inputs[2], filter: node.inputs[1])
+    let (dy, filter) = (input(0), input(1))
+    if shape.isDepthwise {
+      let dx = try output()
+      emit(
+        DepthwiseInputGradient(shape: shape, dy: dy, filter: filter, dx: dx), reads: [dy, filter],
+        writes: [dx])
+      return
+    }
+    let phases = GradientPhase.all(shape)
+    let step = { (source: Buffer, target: Buffer) in
+      PackAdjointStep(source: source, target: target, shape: shape, phases: phases)
+    }
+    let count = shape.taps * shape.groupChannels * shape.filters
+    let axes = [shape.vertical, shape.horizontal].map { "\($0.stride),\($0.dilation),\($0.before)" }
+    let layout = "adjoint/\(shape.groups)/\(axes.joined(separator: "/"))"
+    let packed: Buffer
+    if let known = pack(
+      parameter: node.inputs[1], layout: layout, floatCount: count, make: step)
+    {
+      packed = known
+    } else {
+      packed = temporary(floats: count)
+      emit(step(filter, packed), reads: [filter], writes: [packed], suffix: "pack")
+    }
+    let zeros = zeros(shape.channels)
+    let dx = try output()
+    for (index, phase) in phases.enumerated() {
+      emit(
+        ConvolutionInputGradientPhase(
+          shape: shape, phase: phase, kernels: kernels, dy: dy, packed: packed, zeros: zeros,
+          dx: dx),
+        reads: [dy, packed, zeros], writes: [dx], suffix: "phase\(index)")
+    }
+  }
+}
+
+/// The pixels of dx that lie `stride` apart, and the taps that reach them.
+///
+/// dx[y] = Σ dy[(y + p − u·d)/s] · w[u] over the taps u for which s divides y + p − u·d. For the pixels
+/// y = r + s·i of one phase r these taps form a progression with step t = s/gcd(s, d), and the row of dy
+/// they read falls by t·d/s from tap to tap. So a phase is a convolution of dy with stride 1, dilation
+/// t·d/s and the taps in falling order; nothing is multiplied by the zeros between strides.
+struct GradientPhase: Sendable {
+  /// One spatial dimension of a phase.
+  struct Axis: Sendable {
+    /// The first pixel of dx.
+    let first: Int
+    /// The pixels of the phase.
+    let count: Int
+    /// The taps, in the order in which they read dy forwards.
+    let taps: [Int]
+    /// Rows of dy between neighbouring taps.
+    let dilation: Int
+    /// How far before pixel i the first tap reads dy; negative where it reads behind it.
+    let before: Int
+
+    init(_ axis: Window.Axis, phase: Int) {
+      first = phase
+      count = axis.input > phase ? (axis.input - phase + axis.stride - 1) / axis.stride : 0
+      let reaching = (0..<axis.kernel).filter {
+        (phase + axis.before - $0 * axis.dilation) % axis.stride == 0
+      }
+      taps = reaching.reversed()
+      let rows = taps.map { (phase + axis.before - $0 * axis.dilation) / axis.stride }
+      dilation = rows.count > 1 ? rows[1] - rows[0] : 1
+      before = -(rows.first ?? 0)
+    }
+  }
+
+  let vertical: Axis
+  let horizontal: Axis
+  /// Taps of the phases before this one, which is where its filter begins.
+  let tapOffset: Int
+
+  var taps: Int { vertical.taps.count * horizontal.taps.count }
+  var pixels: Int { vertical.count * horizontal.count }
+
+  /// All phases of a convolution that hold pixels.
+  static func all(_ shape: ConvolutionShape) -> [GradientPhase] {
+    var phases: [GradientPhase] = []
+    var offset = 0
+    for row in 0..<shape.vertical.stride {
+      for column in 0..<shape.horizontal.stride {
+        let phase = GradientPhase(
+          vertical: Axis(shape.vertical, phase: row),
+          horizontal: Axis(shape.horizontal, phase: column), tapOffset: offset)
+        offset += phase.taps
+        if phase.pixels > 0 { phases.append(phase) }
+      }
+    }
+    return phases
+  }
+
+  /// The geometry in which im2col gathers dy for this phase.
+  func window(_ shape: ConvolutionShape) -> cnl_window {
+    cnl_window(
+      height: shape.outputHeight, width: shape.outputWidth, channels: shape.filters,
+      kernelHeight: vertical.taps.count, kernelWidth: horizontal.taps.count, strideHeight: 1,
+      strideWidth: 1, dilationHeight: vertical.dilation, dilationWidth: horizontal.dilation,
+      padTop: vertical.before, padLeft: horizontal.before, outputHeight: vertical.count,
+      outputWidth: horizontal.count)
+  }
+}
+
+/// One phase of the gradient: im2col of dy times the packed adjoint filter.
+final class ConvolutionInputGradientPhase: Step {
+  let shape: ConvolutionShape
+  let phase: GradientPhase
+  let product: PanelProduct
+  let tiles: RowTiles
+  let dy: Buffer
+  let packed: Buffer
+  let zeros: Buffer
+  let dx: Buffer
+  /// Whether the phase is every pixel, so that products are written where they belong.
+  let isDense: Bool
+  /// Whether the rows of dy can be read as they lie.
+  let isPointwise: Bool
+
+  init(
+    shape: ConvolutionShape, phase: GradientPhase, kernels: PanelKernels, dy: Buffer,
+    packed: Buffer, zeros: Buffer, dx: Buffer
+  ) {
+    self.shape = shape
+    self.phase = phase
+    self.dy = dy
+    self.packed = packed
+    self.zeros = zeros
+    self.dx = dx
+    product = PanelProduct(
+      depth: phase.taps * shape.groupFilters, columns: shape.groupChannels, kernels: kernels,
+      epilogue: .none, hasBias: false)
+    tiles = RowTiles(
+      rowCount: shape.images * phase.pixels, depth: product.depth, panels: product.panelCount,
+      block: kernels.rows(depth: product.depth))
+    isDense = shape.vertical.stride == 1 && shape.horizontal.stride == 1
+    isPointwise = shape.isPointwise && shape.groups == 1
+  }
+
+  var pieces: Int { tiles.pieces * shape.groups }
+
+  /// A tile of im2col rows and, where pixels lie apart, a tile of results.
+  var scratchByteCount: Int {
+    tiles.byteCount + (isDense ? 0 : tiles.rows.size * shape.groupChannels * 4)
+  }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let group = piece / tiles.pieces
+    let (rows, panels) = tiles.ranges(piece % tiles.pieces)
+    let tile = context.scratch(lane: lane)
+    let filter =
+      context.floats(packed)
+      + (group * shape.taps + phase.tapOffset) * shape.groupFilters * shape.groupChannels
+    var a = UnsafePointer(tile)
+    if isPointwise {
+      a = UnsafePointer(context.floats(dy) + rows.lowerBound * shape.filters)
+    } else if product.depth > 0 {
+      gatherRows(
+        tile, rowStride: tiles.rowStride, x: context.floats(dy), window: phase.window(shape),
+        firstChannel: group * shape.groupFilters, channelCount: shape.groupFilters, rows: rows)
+    }
+    let target = context.floats(dx) + group * shape.groupChannels
+    if isDense {
+      product.run(
+        panels: panels, rows: rows.count, a: a, lda: isPointwise ? shape.filters : tiles.rowStride,
+        b: filter, c: target + rows.lowerBound * shape.channels, ldc: shape.channels,
+        bias: context.floats(zeros), residual: nil)
+    } else {
+      let result = tile + tiles.byteCount / 4
+      product.run(
+        panels: panels, rows: rows.count, a: a, lda: tiles.rowStride, b: filter, c: result,
+        ldc: shape.groupChannels, bias: context.floats(zeros), residual: nil)
+      scatter(result, rows: rows, panels: panels, to: target)
+    }
+  }
+
+  /// Copies rows of results to the pixels of the phase.
+  private func scatter(
+    _ result: UnsafePointer<Float>, rows: Range<Int>, panels: Range<Int>,
+    to target: UnsafeMutablePointer<Float>
+  ) {
+    let column = panels.lowerBound * PanelKernels.width
+    let width = min(panels.upperBound * PanelKernels.width, shape.groupChannels) - column
+    var row = rows.lowerBound
+    while row < rows.upperBound {
+      let image = row / phase.pixels
+      let i = row % phase.pixels / phase.horizontal.count
+      let j = row % phase.horizontal.count
+      let count = min(phase.horizontal.count - j, rows.upperBound - row)
+      let y = phase.vertical.first + i * shape.vertical.stride
+      let x = phase.horizontal.first + j * shape.horizontal.stride
+      let pixel = (image * shape.height + y) * shape.width + x
+      cnl_copy_rows(
+        target + pixel * shape.channels + column, shape.horizontal.stride * shape.channels,
+        result + (row - rows.lowerBound) * shape.groupChannels + column, shape.groupChannels, count,
+        width)
+      row += count
+    }
+  }
+}
+
+/// Packs the filter transposed for the input's gradient: per group and phase the panels of a matrix
+/// [taps of the phase · filters of the group][channels of the group].
+final class PackAdjointStep: Step {
+  let source: Buffer
+  let target: Buffer
+  let shape: ConvolutionShape
+  let phases: [GradientPhase]
+
+  init(source: Buffer, target: Buffer, shape: ConvolutionShape, phases: [GradientPhase]) {
+    self.source = source
+    self.target = target
+    self.shape = shape
+    self.phases = phases
+  }
+
+  private var panels: Int {
+    (shape.groupChannels + PanelKernels.width - 1) / PanelKernels.width
+  }
+
+  var pieces: Int { shape.groups * panels }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let group = piece / panels
+    let column = piece % panels * PanelKernels.width
+    let width = min(PanelKernels.width, shape.groupChannels - column)
+    let (channels, filters) = (shape.groupChannels, shape.groupFilters)
+    let w = context.floats(source) + group * filters
+    for phase in phases {
+      let depth = phase.taps * filters
+      var packed =
+        context.floats(target) + (group * shape.taps + phase.tapOffset) * filters * channels
+        + column * depth
+      for u in phase.vertical.taps {
+        for v in phase.horizontal.taps {
+          // w[u][v] is [channels][all filters]; a row of the panel is one filter.
+          let tap = w + ((u * shape.kernelWidth + v) * channels + column) * shape.filters
+          cnl_transpose(packed, width, tap, shape.filters, width, filters)
+          packed += filters * width
+        }
+      }
+    }
+  }
+}

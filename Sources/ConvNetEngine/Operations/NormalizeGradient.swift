@@ -1,0 +1,264 @@
+import CConvNetLoops
+import ConvNetGraph
+
+extension PlanCompiler {
+  /// dβ = Σ dy and dγ = Σ dy·x̂ of every channel.
+  mutating func emitNormalizeGradientSums(_ gradient: NormalizeGradient) throws {
+    let layout = ChannelLayout(shape(node.inputs[1]), axis: gradient.axis)
+    let (dy, x) = (input(0), input(1))
+    let statistics = (2..<(2 + gradient.statisticsCount)).map { input($0) }
+    let sums = try (shift: output(0), scale: output(1))
+    let pieces: Pieces
+    switch layout {
+    case .rows(let rows, let channels):
+      pieces = ChannelLayout.pieces(rows: rows, channels: channels)
+    case .planes(let outer, _, _): pieces = Pieces(outer, size: 1)
+    }
+    let parts = temporary(doubles: pieces.count * 2 * layout.channels)
+    emit(
+      GradientSumsStep(
+        dy: dy, x: x, statistics: statistics, source: gradient.source, layout: layout, rows: pieces,
+        parts: parts),
+      reads: [dy, x] + statistics, writes: [parts])
+    emit(
+      MergeGradientSumsStep(
+        parts: parts, partCount: pieces.count, statistics: statistics, source: gradient.source,
+        epsilon: gradient.epsilon, channels: layout.channels, shift: sums.shift, scale: sums.scale),
+      reads: [parts] + statistics, writes: [sums.shift, sums.scale], suffix: "merge")
+  }
+
+  /// dx = γ/√(σ²+ε)·(dy − dβ/m − x̂·dγ/m), or γ/√(σ²+ε)·dy with running statistics.
+  mutating func emitNormalizeGradientInput(_ gradient: NormalizeGradient) throws {
+    let layout = ChannelLayout(shape(node.inputs[1]), axis: gradient.axis)
+    let channels = layout.channels
+    let (dy, x) = (input(0), input(1))
+    let statistics = (2..<(2 + gradient.statisticsCount)).map { input($0) }
+    let sumCount = gradient.source == .batch ? 2 : 0
+    let sums = (0..<sumCount).map { input(2 + gradient.statisticsCount + $0) }
+    let scale = gradient.scaleIndex.map { input($0) }
+    let coefficients = temporary(floats: 3 * channels)
+    emit(
+      GradientCoefficientsStep(
+        statistics: statistics, source: gradient.source, epsilon: gradient.epsilon, sums: sums,
+        scale: scale, channels: channels, output: coefficients),
+      reads: statistics + sums + [scale].compactMap { $0 }, writes: [coefficients],
+      suffix: "coefficients")
+    let dx = try output()
+    let rows: Pieces
+    switch layout {
+    case .rows(let count, _): rows = Pieces(count, size: max(1, (32 << 10) / max(channels, 1)))
+    case .planes(let outer, _, _): rows = Pieces(outer * channels, size: 1)
+    }
+    emit(
+      NormalizeGradientStep(
+        dy: dy, x: x, coefficients: coefficients, layout: layout, rows: rows, dx: dx),
+      reads: [dy, x, coefficients], writes: [dx])
+  }
+}
+
+/// Σ dy and Σ dy·(x − μ) of each range of rows, or of each image's planes, in Double.
+final class GradientSumsStep: Step {
+  let dy: Buffer
+  let x: Buffer
+  let statistics: [Buffer]
+  let source: StatisticsSource
+  let layout: ChannelLayout
+  let rows: Pieces
+  /// [pieces][Σ dy, Σ dy·(x − μ)][channels]
+  let parts: Buffer
+
+  init(
+    dy: Buffer, x: Buffer, statistics: [Buffer], source: StatisticsSource, layout: ChannelLayout,
+    rows: Pieces, parts: Buffer
+  ) {
+    self.dy = dy
+    self.x = x
+    self.statistics = statistics
+    self.source = source
+    self.layout = layout
+    self.rows = rows
+    self.parts = parts
+  }
+
+  var pieces: Int { rows.count }
+  var scratchByteCount: Int { 3 * stride * 4 }
+
+  private var stride: Int { (layout.channels + 15) / 16 * 16 }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let channels = layout.channels
+    let sums = context.doubles(parts) + piece * 2 * channels
+    sums.update(repeating: 0, count: 2 * channels)
+    let mean = context.scratch(lane: lane)
+    let reader = StatisticsReader(statistics, source: source, in: context)
+    for c in 0..<channels { mean[c] = Float(reader[c].mean) }
+    let (sumG, sumGX) = (mean + stride, mean + 2 * stride)
+    let range = rows.range(piece)
+    switch layout {
+    case .rows:
+      var row = range.lowerBound
+      while row < range.upperBound {
+        let block = min(ChannelLayout.blockRows, range.upperBound - row)
+        cnl_gradient_sums_block(
+          sumG, sumGX, context.floats(dy) + row * channels, context.floats(x) + row * channels,
+          mean, block, channels)
+        for c in 0..<channels {
+          sums[c] += Double(sumG[c])
+          sums[channels + c] += Double(sumGX[c])
+        }
+        row += block
+      }
+    case .planes(_, _, let inner):
+      guard !range.isEmpty else { return }
+      let blockSize = 2048
+      for c in 0..<channels {
+        let offset = (piece * channels + c) * inner
+        for start in Swift.stride(from: 0, to: inner, by: blockSize) {
+          cnl_plane_gradient_sums(
+            sumG, sumGX, context.floats(dy) + offset + start, context.floats(x) + offset + start,
+            mean[c], min(blockSize, inner - start))
+          sums[c] += Double(sumG[0])
+          sums[channels + c] += Double(sumGX[0])
+        }
+      }
+    }
+  }
+}
+
+/// Adds the parts in order; corrects for the mean having been rounded to float; divides by √(σ²+ε).
+final class MergeGradientSumsStep: Step {
+  let parts: Buffer
+  let partCount: Int
+  let statistics: [Buffer]
+  let source: StatisticsSource
+  let epsilon: Double
+  let channels: Int
+  let shift: Buffer
+  let scale: Buffer
+
+  init(
+    parts: Buffer, partCount: Int, statistics: [Buffer], source: StatisticsSource,
+    epsilon: Double, channels: Int, shift: Buffer, scale: Buffer
+  ) {
+    self.parts = parts
+    self.partCount = partCount
+    self.statistics = statistics
+    self.source = source
+    self.epsilon = epsilon
+    self.channels = channels
+    self.shift = shift
+    self.scale = scale
+  }
+
+  var pieces: Int { 1 }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let parts = context.doubles(parts)
+    let (shift, scale) = (context.doubles(shift), context.doubles(scale))
+    shift.update(repeating: 0, count: channels)
+    scale.update(repeating: 0, count: channels)
+    for part in 0..<partCount {
+      let sums = parts + part * 2 * channels
+      for c in 0..<channels {
+        shift[c] += sums[c]
+        scale[c] += sums[channels + c]
+      }
+    }
+    let reader = StatisticsReader(statistics, source: source, in: context)
+    for c in 0..<channels {
+      // Σ dy·(x − μ) = Σ dy·(x − m) − (μ − m)·Σ dy, with m the mean as the loop used it.
+      let (mean, variance) = reader[c]
+      let corrected = scale[c] - (mean - Double(Float(mean))) * shift[c]
+      scale[c] = corrected / (variance + epsilon).squareRoot()
+    }
+  }
+}
+
+/// dx = a·dy + b·x + k for every channel, in Double.
+final class GradientCoefficientsStep: Step {
+  let statistics: [Buffer]
+  let source: StatisticsSource
+  let epsilon: Double
+  let sums: [Buffer]
+  let scale: Buffer?
+  let channels: Int
+  let output: Buffer
+
+  init(
+    statistics: [Buffer], source: StatisticsSource, epsilon: Double, sums: [Buffer],
+    scale: Buffer?, channels: Int, output: Buffer
+  ) {
+    self.statistics = statistics
+    self.source = source
+    self.epsilon = epsilon
+    self.sums = sums
+    self.scale = scale
+    self.channels = channels
+    self.output = output
+  }
+
+  var pieces: Int { 1 }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let (a, b, k) = (
+      context.floats(output), context.floats(output) + channels,
+      context.floats(output) + 2 * channels
+    )
+    let gamma = scale.map { context.floats($0) }
+    let reader = StatisticsReader(statistics, source: source, in: context)
+    for c in 0..<channels {
+      let (mean, variance) = reader[c]
+      let inverse = 1 / (variance + epsilon).squareRoot()
+      let factor = Double(gamma?[c] ?? 1) * inverse
+      var (slope, offset) = (0.0, 0.0)
+      if sums.count == 2 {
+        slope = -factor * inverse * context.doubles(sums[1])[c] / reader.count
+        offset = -factor * context.doubles(sums[0])[c] / reader.count - slope * mean
+      }
+      (a[c], b[c], k[c]) = (Float(factor), Float(slope), Float(offset))
+    }
+  }
+}
+
+/// dx = a·dy + b·x + k.
+final class NormalizeGradientStep: Step {
+  let dy: Buffer
+  let x: Buffer
+  let coefficients: Buffer
+  let layout: ChannelLayout
+  let rows: Pieces
+  let dx: Buffer
+
+  init(
+    dy: Buffer, x: Buffer, coefficients: Buffer, layout: ChannelLayout, rows: Pieces, dx: Buffer
+  ) {
+    self.dy = dy
+    self.x = x
+    self.coefficients = coefficients
+    self.layout = layout
+    self.rows = rows
+    self.dx = dx
+  }
+
+  var pieces: Int { rows.count }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let channels = layout.channels
+    let a = context.floats(coefficients)
+    let (b, k) = (a + channels, a + 2 * channels)
+    let range = rows.range(piece)
+    guard !range.isEmpty else { return }
+    switch layout {
+    case .rows:
+      let offset = range.lowerBound * channels
+      cnl_normalize_gradient(
+        context.floats(dx) + offset, context.floats(dy) + offset, context.floats(x) + offset, a, b,
+        k, range.count, channels, 0)
+    case .planes(_, _, let inner):
+      let (c, offset) = (piece % channels, piece * inner)
+      cnl_plane_normalize_gradient(
+        context.floats(dx) + offset, context.floats(dy) + offset, context.floats(x) + offset, a[c],
+        b[c], k[c], inner)
+    }
+  }
+}

@@ -1,0 +1,141 @@
+public import ConvNetGraph
+
+/// The parameters and running statistics of a model as training changes them, in one aligned allocation.
+///
+/// `version` counts changes; weights that a plan has packed are packed anew when it has moved. A store is
+/// used by one thread at a time; `snapshot` copies its values into a `Model`.
+public final class ParameterStore {
+  /// Where each float32 parameter and state value lies.
+  struct Layout: Hashable, Sendable {
+    /// Offsets in floats, each a multiple of 16.
+    private(set) var offsets: [String: Int] = [:]
+    private(set) var counts: [String: Int] = [:]
+    private(set) var floatCount = 0
+
+    init(_ graph: Graph) {
+      for parameter in graph.parameters { add(parameter.name, graph.type(of: parameter.value)) }
+      for state in graph.states where state.role != .updateCount {
+        add(state.name, graph.type(of: state.value))
+      }
+    }
+
+    private mutating func add(_ name: String, _ type: TensorType) {
+      let count = type.shape?.count ?? 0
+      offsets[name] = floatCount
+      counts[name] = count
+      floatCount += (count + 15) / 16 * 16
+    }
+  }
+
+  let layout: Layout
+  private let model: Model
+  private let storage: TensorStorage
+  private var updateCounts: [String: Tensor] = [:]
+  /// Weights in the layouts that plans read, shared by all plans on this store.
+  private var packs: [PackKey: PackedWeights] = [:]
+  /// How many times the values have changed.
+  public private(set) var version = 0
+
+  /// Copies the values of a model.
+  public init(_ model: Model) {
+    self.model = model
+    layout = Layout(model.graph)
+    storage = TensorStorage(byteCount: layout.floatCount * 4)
+    for (name, tensor) in model.parameters { write(tensor, to: name) }
+    for (name, tensor) in model.state {
+      if tensor.elementType == .float32 {
+        write(tensor, to: name)
+      } else {
+        updateCounts[name] = tensor
+      }
+    }
+  }
+
+  /// The values of a parameter or of float32 state, valid while the store lives.
+  ///
+  /// Whoever writes through it calls `markChanged` afterwards.
+  package func pointer(_ name: String) -> UnsafeMutableBufferPointer<Float> {
+    guard let offset = layout.offsets[name], let count = layout.counts[name] else {
+      fatalError("The model has no parameter or state named \(name).")
+    }
+    return UnsafeMutableBufferPointer(start: base + offset, count: count)
+  }
+
+  /// Says that values were written, so that packed weights are made anew.
+  package func markChanged() { version += 1 }
+
+  /// A copy of running statistics or of their counter.
+  package func state(_ name: String) -> Tensor {
+    if let counter = updateCounts[name] { return counter }
+    guard let old = model.state[name] else {
+      fatalError("The model has no state named \(name).")
+    }
+    return Tensor(Array(pointer(name)), shape: old.shape)
+  }
+
+  /// Replaces running statistics or their counter by values of the same type.
+  package func setState(_ name: String, to tensor: Tensor) {
+    guard let old = model.state[name], old.shape == tensor.shape,
+      old.elementType == tensor.elementType
+    else { fatalError("State \(name) cannot become \(tensor.elementType) \(tensor.shape).") }
+    if tensor.elementType == .float32 {
+      write(tensor, to: name)
+      markChanged()
+    } else {
+      updateCounts[name] = tensor
+    }
+  }
+
+  /// A model with copies of the present values.
+  public func snapshot() -> Model {
+    var model = model
+    do {
+      for (name, tensor) in model.parameters {
+        try model.setParameter(name, to: Tensor(Array(pointer(name)), shape: tensor.shape))
+      }
+      for name in model.state.keys { try model.setState(name, to: state(name)) }
+    } catch {
+      fatalError("A snapshot has the shapes of its own model, and yet: \(error)")
+    }
+    return model
+  }
+
+  var base: UnsafeMutablePointer<Float> { storage.base.assumingMemoryBound(to: Float.self) }
+
+  /// The packed weights of a key, allocated when first asked for.
+  func packedWeights(_ key: PackKey, floatCount: Int) -> PackedWeights {
+    if let pack = packs[key] { return pack }
+    let pack = PackedWeights(floatCount: floatCount)
+    packs[key] = pack
+    return pack
+  }
+
+  /// Bytes of values and of everything packed from them.
+  var byteCount: Int {
+    packs.values.reduce(storage.byteCount) { $0 + $1.storage.byteCount }
+  }
+
+  private func write(_ tensor: Tensor, to name: String) {
+    let target = pointer(name)
+    tensor.withElements { (values: Span<Float>) in
+      for index in values.indices { target[index] = values[index] }
+    }
+  }
+}
+
+/// Which weights, in which layout.
+struct PackKey: Hashable, Sendable {
+  var parameter: String
+  var layout: String
+}
+
+/// Weights in the layout that a step reads.
+final class PackedWeights {
+  let storage: TensorStorage
+  /// The store's version these were made from; −1 before the first time.
+  var version = -1
+
+  init(floatCount: Int) {
+    storage = TensorStorage(byteCount: floatCount * 4)
+  }
+}

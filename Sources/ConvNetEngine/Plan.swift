@@ -1,0 +1,208 @@
+public import ConvNetGraph
+import OpenBLAS
+
+/// Everything about running a graph that can be decided before it runs: the strategy of each operation,
+/// the layout of its weights, the pieces of its work, the place of every buffer in one arena.
+///
+/// A plan is immutable and may be shared; what a run changes is in a `Workspace`.
+public final class Plan: Sendable {
+  /// The graph with concrete shapes, after the engine's own passes.
+  let graph: Graph
+  /// The lanes that runs use.
+  public let lanes: Lanes
+  private let steps: [any Step]
+  private let stepNames: [String]
+  private let packs: [PackPlan]
+  private let origins: [BufferOrigin]
+  private let inputs: [String: Port]
+  private let outputs: [String: Port]
+  private let layout: ParameterStore.Layout
+  /// Bytes of the arena, where activations and gradients lie.
+  public let arenaByteCount: Int
+  /// Bytes of scratch for each lane.
+  public let scratchByteCount: Int
+
+  /// A named input or output.
+  struct Port: Sendable {
+    var buffer: Buffer
+    var shape: Shape
+    var elementType: ElementType
+  }
+
+  /// Where a buffer lies, decided.
+  private enum BufferOrigin: Sendable {
+    case arena(offset: Int)
+    case store(floatOffset: Int)
+    case pack(Int)
+  }
+
+  private struct PackPlan: Sendable {
+    var key: PackKey
+    var floatCount: Int
+    var step: any Step
+  }
+
+  /// Makes a plan for a graph whose mode is resolved.
+  ///
+  /// - Parameters:
+  ///   - graph: what to run; batch norm as it stands in it.
+  ///   - inputShapes: the shape of every input with symbols in its type.
+  ///   - lanes: the threads to run on.
+  ///   - options: strategies to force.
+  /// - Throws: `GraphError` where the shapes do not fit, `PlanError` where the engine cannot run them.
+  public init(
+    _ graph: Graph, inputShapes: [String: Shape], lanes: Lanes = .shared,
+    options: PlanOptions = PlanOptions()
+  ) throws {
+    BLAS.bootstrap()
+    var resolved = try RemoveUnused().apply(to: graph).resolved(inputShapes: inputShapes)
+    resolved = try ReuseActivationOutputs().apply(to: resolved)
+    if options.fusesEpilogues { resolved = try FuseEpilogues().apply(to: resolved) }
+    let compiler = try PlanCompiler(graph: resolved, options: options)
+    self.graph = resolved
+    self.lanes = lanes
+    steps = compiler.steps
+    stepNames = compiler.stepNames
+    packs = compiler.packs.map { PackPlan(key: $0.key, floatCount: $0.floatCount, step: $0.step) }
+    scratchByteCount =
+      (steps + packs.map(\.step)).reduce(0) { max($0, $1.scratchByteCount) }
+    let layout = ParameterStore.Layout(graph)
+    let arena = Self.placeBuffers(compiler.buffers, layout: layout)
+    origins = arena.origins
+    arenaByteCount = arena.byteCount
+    self.layout = layout
+    inputs = Self.ports(resolved.inputs, of: resolved, compiler.ports(resolved.inputs))
+    outputs = Self.ports(resolved.outputs, of: resolved, compiler.ports(resolved.outputs))
+  }
+
+  /// Makes a plan for a model in a mode.
+  ///
+  /// - Throws: as `init(_:inputShapes:lanes:options:)`.
+  public convenience init(
+    _ model: Model, mode: ExecutionMode, inputShapes: [String: Shape], lanes: Lanes = .shared,
+    options: PlanOptions = PlanOptions()
+  ) throws {
+    try self.init(
+      ResolveMode(mode).apply(to: model.graph), inputShapes: inputShapes, lanes: lanes,
+      options: options)
+  }
+
+  /// Bytes that a run needs besides the store: arena, scratch of all lanes and packed weights.
+  public var peakByteCount: Int {
+    arenaByteCount + scratchByteCount * lanes.count + packs.reduce(0) { $0 + $1.floatCount * 4 }
+  }
+
+  /// The names of the steps, in order, for reports.
+  package var stepDescriptions: [String] {
+    zip(stepNames, steps).map { "\($0) [\(type(of: $1)), \($1.pieces) pieces]" }
+  }
+
+  /// Allocates what a run changes, bound to the parameters of a store.
+  ///
+  /// A store of a model with other parameters stops the program.
+  public func makeWorkspace(for store: ParameterStore) -> Workspace {
+    guard store.layout == layout else {
+      fatalError("A workspace is made for a store of the same parameters as its plan.")
+    }
+    let packed = packs.map { store.packedWeights($0.key, floatCount: $0.floatCount) }
+    let workspace = Workspace(
+      plan: self, store: store, packs: packed, bufferCount: origins.count)
+    for (index, origin) in origins.enumerated() {
+      let pointer =
+        switch origin {
+        case .arena(let offset): workspace.arena.base + offset
+        case .store(let offset): UnsafeMutableRawPointer(store.base + offset)
+        case .pack(let number): packed[number].storage.base
+        }
+      workspace.setPointer(index, to: pointer)
+    }
+    packWeights(in: workspace)
+    return workspace
+  }
+
+  /// Runs the plan once; allocates nothing.
+  ///
+  /// A workspace of another plan stops the program.
+  public func run(in workspace: borrowing Workspace) {
+    guard workspace.plan === self else {
+      fatalError("A workspace runs with the plan that made it.")
+    }
+    packWeights(in: workspace)
+    let context = workspace.context
+    Lanes.withFlushedDenormals {
+      for step in steps { lanes.run(step, in: context) }
+    }
+  }
+
+  /// Runs the plan once and calls `report` with each step's index and nanoseconds.
+  package func profile(
+    in workspace: borrowing Workspace, clock: () -> UInt64
+  ) -> [(name: String, nanoseconds: UInt64)] {
+    packWeights(in: workspace)
+    let context = workspace.context
+    return Lanes.withFlushedDenormals {
+      zip(stepNames, steps).map { name, step in
+        let start = clock()
+        lanes.run(step, in: context)
+        return ("\(name) [\(type(of: step))]", clock() - start)
+      }
+    }
+  }
+
+  /// Packs the weights that have changed since they were packed.
+  private func packWeights(in workspace: borrowing Workspace) {
+    let version = workspace.store.version
+    for (index, pack) in packs.enumerated() where workspace.packs[index].version != version {
+      lanes.run(pack.step, in: workspace.context)
+      workspace.packs[index].version = version
+    }
+  }
+
+  func input(_ name: String) throws -> Port { try port(name, in: inputs, kind: "input") }
+
+  func output(_ name: String) throws -> Port { try port(name, in: outputs, kind: "output") }
+
+  /// The element type and shape of an input.
+  public func inputType(_ name: String) throws -> TensorType {
+    let port = try input(name)
+    return TensorType(port.elementType, port.shape)
+  }
+
+  private func port(_ name: String, in ports: [String: Port], kind: String) throws -> Port {
+    if let port = ports[name] { return port }
+    let known = ports.keys.sorted().joined(separator: ", ")
+    throw PlanError(
+      .mismatchedData, "there is no \(kind) of this name; there are: \(known)", at: name)
+  }
+
+  private static func ports(
+    _ ports: [Graph.Port], of graph: Graph, _ buffers: [String: Buffer]
+  ) -> [String: Port] {
+    var result: [String: Port] = [:]
+    for port in ports {
+      let type = graph.type(of: port.value)
+      guard let buffer = buffers[port.name], let shape = type.shape else { continue }
+      result[port.name] = Port(buffer: buffer, shape: shape, elementType: type.elementType)
+    }
+    return result
+  }
+
+  private static func placeBuffers(
+    _ buffers: [PlanCompiler.Origin], layout: ParameterStore.Layout
+  ) -> (origins: [BufferOrigin], byteCount: Int) {
+    var requests: [ArenaPlanner.Request] = []
+    for case .arena(let request) in buffers { requests.append(request) }
+    let (offsets, byteCount) = ArenaPlanner.plan(requests)
+    var next = 0
+    let origins = buffers.map { buffer -> BufferOrigin in
+      switch buffer {
+      case .arena:
+        next += 1
+        return .arena(offset: offsets[next - 1])
+      case .store(let name): return .store(floatOffset: layout.offsets[name] ?? 0)
+      case .pack(let number): return .pack(number)
+      }
+    }
+    return (origins, byteCount)
+  }
+}

@@ -1,0 +1,258 @@
+import ConvNetGraph
+import OpenBLAS
+
+/// Turns a graph of concrete shapes into steps and buffers.
+///
+/// Each operation has a method in a file of its own that emits its steps; the compiler keeps track of
+/// which buffer lives from where to where.
+struct PlanCompiler {
+  /// What a buffer is.
+  enum Origin {
+    /// Part of the arena, alive between two steps.
+    case arena(ArenaPlanner.Request)
+    /// A parameter or float32 state of the store.
+    case store(String)
+    /// Packed weights, by number.
+    case pack(Int)
+  }
+
+  /// Weights to be packed before the first step that reads them.
+  struct Pack {
+    var key: PackKey
+    var floatCount: Int
+    var step: any Step
+  }
+
+  let graph: Graph
+  let options: PlanOptions
+  let kernels: PanelKernels
+  private(set) var buffers: [Origin] = []
+  private(set) var steps: [any Step] = []
+  private(set) var stepNames: [String] = []
+  private(set) var packs: [Pack] = []
+  private var bufferOfValue: [Graph.ValueID: Buffer] = [:]
+  private var readerCounts: [Int]
+  private var zeros: (buffer: Buffer, count: Int)?
+  private var packNumbers: [PackKey: (number: Int, buffer: Buffer)] = [:]
+  /// The node at work, for names and errors.
+  private(set) var node: Graph.Node
+
+  init(graph: Graph, options: PlanOptions) throws {
+    self.graph = graph
+    self.options = options
+    kernels = PanelKernels.current
+    readerCounts = graph.readers.map(\.count)
+    node = Graph.Node(name: "", operation: .softmax, inputs: [], outputs: [])
+    let strategies = ConvolutionStrategy.allCases.map(\.rawValue)
+    if let name = options.convolution, !strategies.contains(name) {
+      throw PlanError(
+        .unknownStrategy, "the strategies are \(strategies.joined(separator: ", "))", at: name)
+    }
+    for input in graph.inputs {
+      bufferOfValue[input.value] = addArenaBuffer(byteCount: try byteCount(of: input.value))
+    }
+    for parameter in graph.parameters {
+      bufferOfValue[parameter.value] = add(.store(parameter.name))
+    }
+    for state in graph.states where state.role != .updateCount {
+      bufferOfValue[state.value] = add(.store(state.name))
+    }
+    for node in graph.nodes {
+      self.node = node
+      try emit(node)
+    }
+    for output in graph.outputs { try pin(output) }
+  }
+
+  /// The buffer of each named input and output.
+  func ports(_ ports: [Graph.Port]) -> [String: Buffer] {
+    Dictionary(ports.map { ($0.name, buffer($0.value)) }) { first, _ in first }
+  }
+
+  // MARK: Shapes
+
+  /// The concrete shape of a value.
+  func shape(_ value: Graph.ValueID) -> Shape {
+    guard let shape = graph.type(of: value).shape else {
+      fatalError("A plan is made of concrete shapes, not \(graph.type(of: value)).")
+    }
+    return shape
+  }
+
+  func byteCount(of value: Graph.ValueID) throws -> Int {
+    shape(value).count * graph.type(of: value).elementType.byteCount
+  }
+
+  func unsupported(_ reason: String) -> PlanError {
+    PlanError(.unsupported, reason, at: node.name)
+  }
+
+  // MARK: Buffers
+
+  private mutating func add(_ origin: Origin) -> Buffer {
+    buffers.append(origin)
+    return Buffer(index: buffers.count - 1)
+  }
+
+  private mutating func addArenaBuffer(byteCount: Int) -> Buffer {
+    add(.arena(ArenaPlanner.Request(byteCount: byteCount, first: steps.count, last: steps.count)))
+  }
+
+  /// The buffer of a value that has been computed.
+  func buffer(_ value: Graph.ValueID) -> Buffer {
+    guard let buffer = bufferOfValue[value] else {
+      fatalError("The value \(value.index) is read by \(node.name) before it is made.")
+    }
+    return buffer
+  }
+
+  /// The buffer of the node's operand.
+  func input(_ index: Int) -> Buffer { buffer(node.inputs[index]) }
+
+  /// A new buffer for the node's result.
+  mutating func output(_ index: Int = 0) throws -> Buffer {
+    let value = node.outputs[index]
+    let buffer = addArenaBuffer(byteCount: try byteCount(of: value))
+    bufferOfValue[value] = buffer
+    return buffer
+  }
+
+  /// Lets the node's result share the bytes of a buffer.
+  mutating func alias(_ buffer: Buffer, output index: Int = 0) {
+    bufferOfValue[node.outputs[index]] = buffer
+  }
+
+  /// A buffer that only the node's own steps use.
+  mutating func temporary(floats count: Int) -> Buffer { addArenaBuffer(byteCount: count * 4) }
+
+  /// A buffer of doubles that only the node's own steps use.
+  mutating func temporary(doubles count: Int) -> Buffer { addArenaBuffer(byteCount: count * 8) }
+
+  /// A row of at least `count` zeros.
+  mutating func zeros(_ count: Int) -> Buffer {
+    if let zeros, zeros.count >= count { return zeros.buffer }
+    let buffer = addArenaBuffer(byteCount: count * 4)
+    zeros = (buffer, count)
+    emit(
+      FillStep(output: buffer, count: count, value: 0), reads: [], writes: [buffer], suffix: "zeros"
+    )
+    extend(buffer, to: Int.max)
+    return buffer
+  }
+
+  private mutating func extend(_ buffer: Buffer, to step: Int) {
+    guard case .arena(var request) = buffers[buffer.index] else { return }
+    request.last = max(request.last, step)
+    buffers[buffer.index] = .arena(request)
+  }
+
+  // MARK: Steps
+
+  /// Adds a step and notes which buffers it touches.
+  mutating func emit(
+    _ step: any Step, reads: [Buffer], writes: [Buffer], suffix: String = ""
+  ) {
+    for buffer in reads + writes { extend(buffer, to: steps.count) }
+    steps.append(step)
+    stepNames.append(suffix.isEmpty ? node.name : "\(node.name).\(suffix)")
+  }
+
+  /// The buffer of packed weights, which `make` packs from the parameter when it has changed.
+  ///
+  /// The layout's name must say everything that `make` depends on besides the parameter's own shape.
+  mutating func pack(
+    parameter: Graph.ValueID, layout: String, floatCount: Int,
+    make: (_ source: Buffer, _ target: Buffer) -> any Step
+  ) -> Buffer? {
+    guard let name = graph.parameters.first(where: { $0.value == parameter })?.name else {
+      return nil
+    }
+    let key = PackKey(parameter: name, layout: layout)
+    if let known = packNumbers[key] { return known.buffer }
+    let target = add(.pack(packs.count))
+    packNumbers[key] = (packs.count, target)
+    packs.append(
+      Pack(key: key, floatCount: floatCount, step: make(buffer(parameter), target)))
+    return target
+  }
+
+  /// Keeps an output to the end; a parameter or an input handed out unchanged is copied.
+  private mutating func pin(_ output: Graph.Port) throws {
+    node.name = output.name
+    let source = buffer(output.value)
+    switch buffers[source.index] {
+    case .arena: extend(source, to: Int.max)
+    case .store, .pack:
+      let byteCount = try byteCount(of: output.value)
+      let copy = addArenaBuffer(byteCount: byteCount)
+      emit(
+        CopyStep(input: source, output: copy, byteCount: byteCount), reads: [source], writes: [copy]
+      )
+      extend(copy, to: Int.max)
+      bufferOfValue[output.value] = copy
+    }
+  }
+
+  // MARK: Operations
+
+  private mutating func emit(_ node: Graph.Node) throws {
+    switch node.operation {
+    case .convolution(let a): try emitConvolution(a, epilogue: .none)
+    case .convolutionInputGradient(let a): try emitConvolutionInputGradient(a)
+    case .convolutionFilterGradient(let a): try emitConvolutionFilterGradient(a)
+    case .batchMoments(let a): try emitBatchMoments(a)
+    case .normalize(let a): try emitNormalize(a, epilogue: .none)
+    case .normalizeGradientSums(let a): try emitNormalizeGradientSums(a)
+    case .normalizeGradientInput(let a): try emitNormalizeGradientInput(a)
+    case .map(let function): try emitMap(function)
+    case .combine(let function): try emitCombine(function)
+    case .reduce(let a): try emitReduce(a)
+    case .expand(let a): try emitExpand(a)
+    case .fill(let value): try emitFill(value)
+    case .maxPool(let a): try emitMaxPool(a)
+    case .maxPoolGradient(let a): try emitMaxPoolGradient(a)
+    case .averagePool(let a): try emitAveragePool(a)
+    case .averagePoolGradient(let a): try emitAveragePoolGradient(a)
+    case .matrixMultiply(let a): try emitMatrixMultiply(a, epilogue: .none)
+    case .concatenate(let a): try emitConcatenate(a)
+    case .slice(let a): try emitSlice(a)
+    case .sliceGradient(let a): try emitSliceGradient(a)
+    case .reshape, .reshapeLike: emitReshape()
+    case .transpose(let a): try emitTranspose(a)
+    case .cast(let type): try emitCast(type)
+    case .dropout(let a): try emitDropout(a)
+    case .softmax: try emitSoftmax()
+    case .softmaxCrossEntropy(let a): try emitSoftmaxCrossEntropy(a)
+    case .softmaxCrossEntropyGradient(let a): try emitSoftmaxCrossEntropyGradient(a)
+    case .fused(let a): try emitFused(a)
+    }
+  }
+
+  /// Runs a fused node: its anchor with the epilogue where the anchor's strategy takes it, otherwise step
+  /// by step.
+  private mutating func emitFused(_ fused: Fused) throws {
+    let operands = node.inputs
+    if let epilogue = Epilogue(fused, firstOperand: fused.anchorInputCount) {
+      switch fused.anchor {
+      case .convolution(let a): return try emitConvolution(a, epilogue: epilogue)
+      case .normalize(let a): return try emitNormalize(a, epilogue: epilogue)
+      case .matrixMultiply(let a): return try emitMatrixMultiply(a, epilogue: epilogue)
+      default: break
+      }
+    }
+    var next = fused.anchorInputCount
+    let outer = node
+    node.inputs = Array(operands.prefix(next))
+    node.operation = fused.anchor
+    try emit(node)
+    for step in fused.epilogue {
+      node.inputs = [outer.outputs[0]]
+      if case .combine = step {
+        node.inputs.append(operands[next])
+        next += 1
+      }
+      node.operation = step.operation
+      try emit(node)
+    }
+  }
+}

@@ -1,0 +1,59 @@
+/// What can be decided about a plan from outside; the defaults are what measured fastest.
+public struct PlanOptions: Hashable, Sendable {
+  /// How batch norm computes its reductions and its scale and shift.
+  public enum BatchNormalizationStrategy: String, Hashable, Sendable, CaseIterable {
+    /// Reductions by `sgemv` against ones, scale and shift by `sgemm` with a diagonal matrix.
+    case blas
+    /// Register-blocked vector loops.
+    case fused
+  }
+
+  /// The convolution strategy to use wherever it can; nil leaves the choice to the table.
+  public var convolution: String?
+  /// How batch norm computes.
+  public var batchNormalization: BatchNormalizationStrategy
+  /// Whether elementwise steps are fused into the operations before them.
+  public var fusesEpilogues: Bool
+
+  /// Makes options.
+  public init(
+    convolution: String? = nil, batchNormalization: BatchNormalizationStrategy = .fused,
+    fusesEpilogues: Bool = true
+  ) {
+    self.convolution = convolution
+    self.batchNormalization = batchNormalization
+    self.fusesEpilogues = fusesEpilogues
+  }
+}
+
+/// Why a plan cannot be made or given its data.
+public struct PlanError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The kind of mistake, for programs.
+  public enum Code: String, Sendable, Hashable {
+    /// An operation that the engine cannot run in this form.
+    case unsupported
+    /// One sample per channel: a mini-batch without a variance.
+    case singleSample
+    /// Data of another type or shape than planned for.
+    case mismatchedData
+    /// A strategy name that is not in the table.
+    case unknownStrategy
+  }
+
+  /// The kind of mistake.
+  public var code: Code
+  /// The layer, input or output concerned.
+  public var place: String
+  /// What is wrong, with both shapes where shapes differ.
+  public var reason: String
+
+  /// Makes an error.
+  public init(_ code: Code, _ reason: String, at place: String) {
+    self.code = code
+    self.place = place
+    self.reason = reason
+  }
+
+  /// One sentence.
+  public var description: String { place.isEmpty ? reason : "\(place): \(reason)" }
+}

@@ -1,0 +1,34 @@
+import ConvNetGraph
+
+/// The ways to compute a convolution, the most special first.
+///
+/// One static table: a plan takes the first that does not decline, or the one it is told to; the choice
+/// depends on geometry without the number of images, so that an image gives the same bits in any batch.
+enum ConvolutionStrategy: String, CaseIterable, Sendable {
+  /// A matrix product on the activations as they lie.
+  case pointwise
+  /// Vector loops over pixels, every channel by itself.
+  case depthwise
+  /// Rows of im2col in tiles of bounded size, times packed panels.
+  case im2col
+
+  /// Why the strategy cannot compute a convolution, or nil where it can.
+  func declines(_ shape: ConvolutionShape) -> String? {
+    switch self {
+    case .pointwise:
+      if !shape.isPointwise { return "kernel, stride or padding is not that of one pixel" }
+      if shape.groups > 1 { return "channels are in \(shape.groups) groups" }
+      return nil
+    case .depthwise:
+      return shape.isDepthwise ? nil : "channels are not separate"
+    case .im2col:
+      return nil
+    }
+  }
+
+  /// The strategy for a convolution.
+  static func choose(_ shape: ConvolutionShape, forced: String?) -> ConvolutionStrategy {
+    let table = allCases.filter { $0.declines(shape) == nil }
+    return table.first { $0.rawValue == forced } ?? table.first ?? .im2col
+  }
+}

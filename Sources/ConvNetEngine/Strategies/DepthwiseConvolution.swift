@@ -1,0 +1,114 @@
+import CConvNetLoops
+
+/// Every channel convolved with a kernel of its own, in vector loops over channels.
+final class DepthwiseConvolution: Step {
+  let shape: ConvolutionShape
+  let rows: Pieces
+  let x: Buffer
+  let filter: Buffer
+  let bias: Buffer
+  let low: Float
+  let high: Float
+  let y: Buffer
+
+  init(
+    shape: ConvolutionShape, x: Buffer, filter: Buffer, bias: Buffer, low: Float, high: Float,
+    y: Buffer
+  ) {
+    self.shape = shape
+    self.x = x
+    self.filter = filter
+    self.bias = bias
+    self.low = low
+    self.high = high
+    self.y = y
+    rows = Pieces.rows(shape.outputHeight, floats: shape.outputWidth * shape.channels)
+  }
+
+  var pieces: Int { shape.images * rows.count }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let image = piece / rows.count
+    let range = rows.range(piece % rows.count)
+    var window = shape.window
+    cnl_depthwise(
+      context.floats(y) + image * shape.pixels * shape.channels,
+      context.floats(x) + image * shape.height * shape.width * shape.channels,
+      context.floats(filter), context.floats(bias), low, high, &window, range.lowerBound,
+      range.upperBound)
+  }
+}
+
+/// The gradient of a depthwise convolution's input, gathered row by row.
+final class DepthwiseInputGradient: Step {
+  let shape: ConvolutionShape
+  let rows: Pieces
+  let dy: Buffer
+  let filter: Buffer
+  let dx: Buffer
+
+  init(shape: ConvolutionShape, dy: Buffer, filter: Buffer, dx: Buffer) {
+    self.shape = shape
+    self.dy = dy
+    self.filter = filter
+    self.dx = dx
+    rows = Pieces.rows(shape.height, floats: shape.width * shape.channels)
+  }
+
+  var pieces: Int { shape.images * rows.count }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let image = piece / rows.count
+    let range = rows.range(piece % rows.count)
+    var window = shape.window
+    cnl_depthwise_input_gradient(
+      context.floats(dx) + image * shape.height * shape.width * shape.channels,
+      context.floats(dy) + image * shape.pixels * shape.channels, context.floats(filter), &window,
+      range.lowerBound, range.upperBound)
+  }
+}
+
+/// The gradient of a depthwise filter: sums over pixels in Double, a part for each range of images.
+final class DepthwiseFilterGradient: Step {
+  let shape: ConvolutionShape
+  let images: Pieces
+  let dy: Buffer
+  let x: Buffer
+  /// [parts][taps][channels], doubles.
+  let parts: Buffer
+
+  init(shape: ConvolutionShape, dy: Buffer, x: Buffer, parts: Buffer) {
+    self.shape = shape
+    self.dy = dy
+    self.x = x
+    self.parts = parts
+    images = Self.pieces(shape)
+  }
+
+  /// At most 16 parts, whatever the number of lanes.
+  static func pieces(_ shape: ConvolutionShape) -> Pieces {
+    Pieces(shape.images, size: (shape.images + 15) / 16)
+  }
+
+  var pieces: Int { images.count }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let count = shape.taps * shape.channels
+    let part = context.doubles(parts) + piece * count
+    part.update(repeating: 0, count: count)
+    var window = shape.window
+    for image in images.range(piece) {
+      cnl_depthwise_filter_gradient(
+        part, context.floats(dy) + image * shape.pixels * shape.channels,
+        context.floats(x) + image * shape.height * shape.width * shape.channels, &window, 0,
+        shape.outputHeight)
+    }
+  }
+}
+
+extension Pieces {
+  /// Rows of an image in pieces of about 128 KiB.
+  static func rows(_ count: Int, floats rowFloats: Int) -> Pieces {
+    Pieces(count, size: max(1, (32 << 10) / max(rowFloats, 1)))
+  }
+}
