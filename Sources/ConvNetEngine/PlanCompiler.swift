@@ -49,7 +49,10 @@ struct PlanCompiler {
         .unknownStrategy, "the strategies are \(strategies.joined(separator: ", "))", at: name)
     }
     for input in graph.inputs {
-      bufferOfValue[input.value] = addArenaBuffer(byteCount: try byteCount(of: input.value))
+      // Inputs keep their bytes, so that a second run sees what was set once.
+      let buffer = addArenaBuffer(byteCount: try byteCount(of: input.value))
+      extend(buffer, to: Int.max)
+      bufferOfValue[input.value] = buffer
     }
     for parameter in graph.parameters {
       bufferOfValue[parameter.value] = add(.store(parameter.name))

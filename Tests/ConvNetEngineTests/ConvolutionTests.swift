@@ -1,0 +1,107 @@
+import ConvNetEngine
+import ConvNetGraph
+import ConvNetTestSupport
+import Testing
+
+/// Whole numbers keep every sum below 2²⁴, so the engine must agree to the last bit.
+@Suite struct ConvolutionTests {
+  struct Geometry: CustomTestStringConvertible {
+    var input: Shape
+    var kernel: [Int]
+    var stride = [1, 1]
+    var dilation = [1, 1]
+    var padding = Padding.same
+    var groups = 1
+    var filters: Int
+    var bias = true
+
+    var testDescription: String {
+      "\(input) kernel \(kernel) stride \(stride) dilation \(dilation) \(padding) "
+        + "groups \(groups) filters \(filters)"
+    }
+
+    var operation: Convolution {
+      Convolution(
+        window: Window(kernel: kernel, stride: stride, dilation: dilation, padding: padding),
+        groups: groups)
+    }
+
+    func operands(seed: UInt64) -> [Tensor] {
+      let filter = Shape(kernel + [input[3] / groups, filters])
+      let x = TestData.integers(input, in: -3...3, seed: seed)
+      let w = TestData.integers(filter, in: -2...2, seed: seed + 1)
+      let b = TestData.integers([filters], in: -5...5, seed: seed + 2)
+      return bias ? [x, w, b] : [x, w]
+    }
+  }
+
+  static let geometries: [Geometry] = [
+    Geometry(input: [2, 5, 7, 3], kernel: [3, 3], filters: 4),
+    Geometry(input: [1, 8, 6, 16], kernel: [3, 3], filters: 17, bias: false),
+    Geometry(input: [3, 4, 4, 5], kernel: [1, 1], filters: 7),
+    Geometry(input: [2, 6, 5, 4], kernel: [1, 1], stride: [2, 2], filters: 6),
+    Geometry(input: [2, 9, 8, 3], kernel: [3, 3], stride: [2, 2], filters: 5),
+    Geometry(input: [1, 9, 11, 2], kernel: [5, 3], stride: [3, 2], padding: .valid, filters: 3),
+    Geometry(input: [2, 8, 7, 3], kernel: [3, 3], dilation: [2, 2], filters: 4),
+    Geometry(
+      input: [1, 11, 10, 2], kernel: [3, 2], stride: [2, 3], dilation: [2, 3], padding: .sameLower,
+      filters: 5),
+    Geometry(
+      input: [1, 6, 7, 2], kernel: [3, 3],
+      padding: .explicit(top: 2, bottom: 0, left: 1, right: 3), filters: 3),
+    Geometry(input: [2, 5, 5, 6], kernel: [3, 3], groups: 3, filters: 9),
+    Geometry(input: [2, 7, 6, 4], kernel: [3, 3], stride: [2, 2], groups: 2, filters: 4),
+    Geometry(input: [2, 6, 7, 5], kernel: [3, 3], groups: 5, filters: 5),
+    Geometry(input: [2, 7, 7, 33], kernel: [3, 3], stride: [2, 2], groups: 33, filters: 33),
+    Geometry(input: [1, 5, 6, 3], kernel: [3, 3], groups: 3, filters: 6),
+    // A kernel smaller than its stride leaves pixels that nothing reads.
+    Geometry(input: [1, 8, 9, 2], kernel: [2, 2], stride: [3, 3], padding: .valid, filters: 3),
+    // More rows than one call of sgemm, more filters than one panel, a deep product.
+    Geometry(input: [1, 12, 13, 35], kernel: [3, 3], filters: 66),
+    Geometry(input: [7, 5, 5, 70], kernel: [1, 1], filters: 130),
+  ]
+
+  @Test(arguments: geometries) func agreesWithTheReference(_ geometry: Geometry) throws {
+    let strategies: [String?] = [nil, "pointwise", "depthwise", "im2col"]
+    for parameters in [[], [1, 2]] as [Set<Int>] {
+      try checkOperation(
+        .convolution(geometry.operation), geometry.operands(seed: 1),
+        parameters: geometry.bias ? parameters : parameters.subtracting([2]),
+        options: strategies.map { PlanOptions(convolution: $0) })
+    }
+  }
+
+  @Test func refusesAnUnknownStrategy() throws {
+    let graph = try Graph(input: .image(height: 4, width: 4, channels: 1)) {
+      $0.convolution(2, kernel: 3)
+    }
+    #expect(throws: PlanError.self) {
+      try Plan(
+        graph, inputShapes: ["input": [1, 4, 4, 1]], options: PlanOptions(convolution: "magic"))
+    }
+  }
+
+  /// One image gives the same bits alone and in any position of a batch.
+  @Test func bitsDoNotDependOnBatchMates() throws {
+    let graph = try Graph(input: .image(height: 9, width: 8, channels: 20)) {
+      $0.convolution(40, kernel: 3).relu().convolution(70, kernel: 1).globalAveragePooling()
+    }
+    let model = try randomModel(graph, seed: 3)
+    let images = TestData.uniform([5, 9, 8, 20], seed: 4)
+    let all = try run(model, images)
+    for image in 0..<5 {
+      let size = 9 * 8 * 20
+      let one = Tensor(Array(images.floats[(image * size)..<((image + 1) * size)]), shape: [1, 9, 8, 20])
+      #expect(Array(all.floats[(image * 70)..<((image + 1) * 70)]) == (try run(model, one)).floats)
+    }
+  }
+
+  private func run(_ model: Model, _ input: Tensor) throws -> Tensor {
+    let plan = try Plan(
+      model, mode: .inference, inputShapes: ["input": input.shape], lanes: TestLanes.all[1])
+    var workspace = plan.makeWorkspace(for: ParameterStore(model))
+    try workspace.setInput("input", to: input)
+    plan.run(in: workspace)
+    return try workspace.output("output")
+  }
+}
