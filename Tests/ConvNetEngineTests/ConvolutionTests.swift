@@ -91,7 +91,8 @@ import Testing
     let all = try run(model, images)
     for image in 0..<5 {
       let size = 9 * 8 * 20
-      let one = Tensor(Array(images.floats[(image * size)..<((image + 1) * size)]), shape: [1, 9, 8, 20])
+      let one = Tensor(
+        Array(images.floats[(image * size)..<((image + 1) * size)]), shape: [1, 9, 8, 20])
       #expect(Array(all.floats[(image * 70)..<((image + 1) * 70)]) == (try run(model, one)).floats)
     }
   }

@@ -19,25 +19,12 @@ package func checkOperation(
   options: [PlanOptions] = [PlanOptions()], differentiates: Bool = true, seed: UInt64 = 11,
   tolerance: (String) -> Double = { _ in 0 }, sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
-  let case_ = CheckCase(operation, operands, parameters: parameters, seed: seed)
-  let graph = try case_.graph(differentiates: differentiates)
-  let expected = try case_.reference(graph)
+  let data = CheckCase(operation, operands, parameters: parameters, seed: seed)
+  let graph = try data.graph(differentiates: differentiates)
   for option in options {
-    var bits: [String: Tensor] = [:]
-    for lanes in TestLanes.all {
-      let results = try case_.engine(graph, option, lanes)
-      for (name, result) in results.sorted(by: { $0.key < $1.key }) where name != "loss" {
-        let label = "\(operation.name) \(name), \(lanes.count) lanes, \(option)"
-        guard let reference = expected[name] else { continue }
-        if let first = bits[name] {
-          #expect(first == result, "\(label): other bits than on one lane", sourceLocation: sourceLocation)
-        } else {
-          bits[name] = result
-          expectClose(
-            result, reference, tolerance: tolerance(name), label, sourceLocation: sourceLocation)
-        }
-      }
-    }
+    try checkGraph(
+      graph, data.values(graph), options: option, sourceLocation: sourceLocation,
+      tolerance: tolerance)
   }
 }
 
@@ -85,7 +72,7 @@ private struct CheckCase {
   }
 
   /// Operands and weights of the results.
-  private func values(_ graph: Graph) -> [String: Tensor] {
+  func values(_ graph: Graph) -> [String: Tensor] {
     var values = operands
     for input in graph.inputs where input.name.hasPrefix("w") {
       guard let shape = graph.type(of: input.value).shape else { continue }
@@ -93,26 +80,49 @@ private struct CheckCase {
     }
     return values
   }
+}
 
-  func reference(_ graph: Graph) throws -> [String: ReferenceTensor] {
-    try Reference(unbound: graph).runInDouble(values(graph).mapValues(ReferenceTensor.init))
+/// Runs a graph in the engine: all inputs given by name, all outputs by name.
+package func runEngine(
+  _ graph: Graph, _ inputs: [String: Tensor], options: PlanOptions = PlanOptions(), lanes: Lanes
+) throws -> [String: Tensor] {
+  let model = try Model(
+    graph: graph,
+    parameters: inputs.filter { name, _ in graph.parameters.contains { $0.name == name } },
+    state: [:])
+  let plan = try Plan(graph, inputShapes: [:], lanes: lanes, options: options)
+  var workspace = plan.makeWorkspace(for: ParameterStore(model))
+  for input in graph.inputs {
+    guard let value = inputs[input.name] else { continue }
+    try workspace.setInput(input.name, to: value)
   }
+  plan.run(in: workspace)
+  // A second run must not depend on what the first left behind.
+  plan.run(in: workspace)
+  var results: [String: Tensor] = [:]
+  for output in graph.outputs { results[output.name] = try workspace.output(output.name) }
+  return results
+}
 
-  func engine(_ graph: Graph, _ options: PlanOptions, _ lanes: Lanes) throws -> [String: Tensor] {
-    let values = values(graph)
-    let model = try Model(
-      graph: graph, parameters: values.filter { parameters.contains($0.key) }, state: [:])
-    let plan = try Plan(graph, inputShapes: [:], lanes: lanes, options: options)
-    var workspace = plan.makeWorkspace(for: ParameterStore(model))
-    for input in graph.inputs {
-      guard let value = values[input.name] else { continue }
-      try workspace.setInput(input.name, to: value)
+/// Expects the engine to compute what the reference computes from a graph, with the same bits on any lanes.
+package func checkGraph(
+  _ graph: Graph, _ inputs: [String: Tensor], options: PlanOptions = PlanOptions(),
+  sourceLocation: SourceLocation = #_sourceLocation, tolerance: (String) -> Double
+) throws {
+  let expected = try Reference(unbound: graph).runInDouble(inputs.mapValues(ReferenceTensor.init))
+  var bits: [String: Tensor] = [:]
+  for lanes in TestLanes.all {
+    let results = try runEngine(graph, inputs, options: options, lanes: lanes)
+    for (name, result) in results.sorted(by: { $0.key < $1.key }) where name != "loss" {
+      let label = "\(name), \(lanes.count) lanes, \(options)"
+      if let first = bits[name] {
+        #expect(
+          first == result, "\(label): other bits than on one lane", sourceLocation: sourceLocation)
+      } else if let reference = expected[name] {
+        bits[name] = result
+        expectClose(
+          result, reference, tolerance: tolerance(name), label, sourceLocation: sourceLocation)
+      }
     }
-    plan.run(in: workspace)
-    // A second run must not depend on what the first left behind.
-    plan.run(in: workspace)
-    var results: [String: Tensor] = [:]
-    for output in graph.outputs { results[output.name] = try workspace.output(output.name) }
-    return results
   }
 }
