@@ -137,7 +137,12 @@ import Testing
       expectError(.missing, "apt-get install dataset-fashion-mnist") {
         _ = try FashionMNIST.load(directory: folder + "/absent")
       }
-      expectError(.missing, "train-images") { _ = try FashionMNIST.load(directory: folder) }
+      expectError(.missing, "absent: there is no such folder") {
+        _ = try IDXFolder.load(folder + "/absent")
+      }
+      expectError(.missing, "train-images-idx3-ubyte: there is neither") {
+        _ = try FashionMNIST.load(directory: folder)
+      }
     }
   }
 

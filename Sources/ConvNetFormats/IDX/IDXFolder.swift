@@ -36,9 +36,9 @@ public enum IDXFolder {
   private static func part(
     _ name: String, of directory: String, _ classNames: [String]?
   ) throws -> (images: Tensor, labels: [Int64]) {
-    let imagePath = find("\(name)-images-idx3-ubyte", in: directory)
+    let imagePath = try find("\(name)-images-idx3-ubyte", in: directory)
     let images = try readImages(imagePath)
-    let labelPath = find("\(name)-labels-idx1-ubyte", in: directory)
+    let labelPath = try find("\(name)-labels-idx1-ubyte", in: directory)
     let labels = try readLabels(labelPath)
     guard labels.count == images.shape[0] else {
       throw FileError(
@@ -55,9 +55,13 @@ public enum IDXFolder {
   }
 
   /// The plain file where there is one, else the compressed one.
-  private static func find(_ name: String, in directory: String) -> String {
+  private static func find(_ name: String, in directory: String) throws -> String {
     let path = directory.hasSuffix("/") ? directory + name : "\(directory)/\(name)"
-    return SystemCall.exists(path) ? path : path + ".gz"
+    for candidate in [path, path + ".gz"] where SystemCall.exists(candidate) { return candidate }
+    guard SystemCall.exists(directory) else {
+      throw FileError(.missing, "there is no such folder", at: directory)
+    }
+    throw FileError(.missing, "there is neither this file nor one with .gz behind it", at: path)
   }
 
   private static func readImages(_ path: String) throws -> Tensor {
