@@ -88,7 +88,8 @@ let package = Package(
       dependencies: ["ConvNetTraining", "ConvNetReference", "ConvNetTestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "ConvNetFormatsTests", dependencies: ["ConvNetFormats"], swiftSettings: strict),
+      name: "ConvNetFormatsTests",
+      dependencies: ["ConvNetFormats", "ConvNetGraph", "CConvNetZlib"], swiftSettings: strict),
     .testTarget(
       name: "ConvNetToolTests", dependencies: ["ConvNetTool", "ConvNet", "ConvNetReference"],
       swiftSettings: strict),

@@ -2,6 +2,9 @@ extension Graph {
   /// The most values, nodes and dimensions a graph may have: enough for any network, and a bound for
   /// graphs that come from outside.
   static let limit = 1 << 20
+  /// The most bytes the name of a symbolic extent may have, and the most operands of a node: types
+  /// inferred from a hostile file must not need more memory than the file gives reason for.
+  static let symbolLimit = 1 << 16, operandLimit = 1 << 12
 
   /// Checks everything that the rest of the package relies on.
   ///
@@ -16,12 +19,19 @@ extension Graph {
       guard Shape.elementCount(extents) != nil else {
         throw GraphError(.invalidShape, "no tensor can be \(type)", at: "value \(index)")
       }
+      for case .symbol(let name) in type.dimensions where name.utf8.count > Graph.symbolLimit {
+        throw GraphError(.invalidShape, "a symbol has too long a name", at: "value \(index)")
+      }
     }
     var defined = try definedFromOutside()
     var names: Set<String> = []
     for node in nodes {
       guard names.insert(node.name).inserted else {
         throw GraphError(.malformedGraph, "two nodes have this name", at: node.name)
+      }
+      guard node.inputs.count <= Graph.operandLimit else {
+        throw GraphError(
+          .malformedGraph, "\(node.inputs.count) operands are too many", at: node.name)
       }
       for input in node.inputs where !defined.contains(input) {
         throw GraphError(
@@ -94,19 +104,23 @@ extension Graph {
 
   /// Running statistics must exist as state of the layer's own channels.
   private func verifyRunningStatistics() throws {
+    let types = Dictionary(
+      states.map { ($0.name, self.type(of: $0.value)) }, uniquingKeysWith: { first, _ in first })
     for node in nodes {
       guard case .batchMoments(let moments) = node.operation, let running = moments.running else {
         continue
       }
       let channels = type(of: node.outputs[1]).dimensions
+      guard running.mean != running.variance else {
+        throw GraphError(
+          .malformedGraph, "keeps mean and variance under one name", at: node.name)
+      }
       let expected = [
-        running.mean: TensorType(channels), running.variance: TensorType(channels),
-        running.updateCount: TensorType(.int64, [Dimension]()),
+        (running.mean, TensorType(channels)), (running.variance, TensorType(channels)),
+        (running.updateCount, TensorType(.int64, [Dimension]())),
       ]
       for (name, type) in expected {
-        guard let state = states.first(where: { $0.name == name }),
-          self.type(of: state.value) == type
-        else {
+        guard types[name] == type else {
           throw GraphError(
             .mismatchedParameters, "lacks its running statistic \(name) of \(type)", at: node.name)
         }

@@ -49,8 +49,9 @@ package struct Convolution: Hashable, Sendable, Codable {
       let channels = x.dimensions[x.rank - 1].extent
     else { throw misfit }
     let filters = filter[w.rank - 1]
-    guard channels >= 1, filters >= 1, channels == filter[w.rank - 2] * groups,
-      filters % groups == 0
+    // Divided, not multiplied: the numbers may come from a file.
+    guard channels >= 1, filters >= 1, channels % groups == 0, filters % groups == 0,
+      filter[w.rank - 2] == channels / groups
     else { throw misfit }
     return filters
   }
