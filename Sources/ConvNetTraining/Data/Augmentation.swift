@@ -32,7 +32,7 @@ public struct Augmentation: Hashable, Sendable {
   package func change(sample: Int, random: Philox) -> Change {
     let words = random.block(UInt64(sample))
     let range = UInt64(2 * shift + 1)
-    func offset(_ word: UInt32) -> Int { Int(UInt64(word) * range >> 32) - shift }
+    func offset(_ word: UInt32) -> Int { Int((UInt64(word) * range) >> 32) - shift }
     return Change(
       mirrors: horizontalFlip && words[0] >> 31 == 1, dy: offset(words[1]), dx: offset(words[2]))
   }

@@ -54,7 +54,8 @@ public final class Evaluator {
       execution.load(samples, assembler, lanes: lanes)
       execution.run(seed: 0, step: 0)
       execution.withLogits { logits in
-        result.add(loss: execution.loss, logits: logits, labels: data.labels[start..<samples.endIndex])
+        result.add(
+          loss: execution.loss, logits: logits, labels: data.labels[start..<samples.endIndex])
       }
     }
     return result

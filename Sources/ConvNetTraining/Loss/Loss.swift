@@ -1,4 +1,4 @@
-public import ConvNetGraph
+package import ConvNetGraph
 
 /// What training makes small: a scalar, the mean over the samples of a batch.
 public enum Loss: Hashable, Sendable {

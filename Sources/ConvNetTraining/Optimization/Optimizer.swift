@@ -1,5 +1,3 @@
-public import ConvNetGraph
-
 /// How weights are pulled towards 0.
 public enum WeightDecay: Hashable, Sendable {
   /// Not at all.

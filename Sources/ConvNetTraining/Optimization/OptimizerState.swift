@@ -31,15 +31,15 @@ package final class OptimizerState {
   /// Updates so far, for Adam's correction of its moments' bias.
   package private(set) var stepCount = 0
   private let pieces: [Piece]
-  private var parameters: [UnsafeMutablePointer<Float>] = []
-  private var gradients: [UnsafePointer<Float>] = []
-  private var moments: [(first: UnsafeMutablePointer<Float>, second: UnsafeMutablePointer<Float>)]
+  private var parameters: [UnsafeMutableBufferPointer<Float>] = []
+  private var gradients: [UnsafeBufferPointer<Float>] = []
+  private let moments: [(first: UnsafeMutablePointer<Float>, second: UnsafeMutablePointer<Float>)]
   private var isFinite: [Bool]
 
   /// Makes moments of 0 for the trainable parameters of a graph.
   ///
   /// - Parameter decays: whether weight decay applies to a parameter of this name and role.
-  init(
+  package init(
     _ optimizer: Optimizer, graph: Graph, decays: (_ name: String, _ role: ParameterRole) -> Bool
   ) {
     self.optimizer = optimizer
@@ -66,25 +66,35 @@ package final class OptimizerState {
   /// Says where parameters and their gradients are, in the order of `entries`.
   ///
   /// Both must stay valid until the next `bind`.
-  func bind(
-    parameters: (String) -> UnsafeMutablePointer<Float>,
-    gradients: (String) -> UnsafePointer<Float>
+  package func bind(
+    parameters: (String) -> UnsafeMutableBufferPointer<Float>,
+    gradients: (String) -> UnsafeBufferPointer<Float>
   ) {
     self.parameters.removeAll(keepingCapacity: true)
     self.gradients.removeAll(keepingCapacity: true)
     for entry in entries {
       self.parameters.append(parameters(entry.name))
       self.gradients.append(gradients(entry.gradientName))
+      guard self.parameters.last?.count == entry.shape.count,
+        self.gradients.last?.count == entry.shape.count
+      else { fatalError("The gradient of \(entry.name) is not of its shape \(entry.shape).") }
     }
   }
 
+  private func parameter(_ piece: Piece) -> UnsafeMutablePointer<Float>? {
+    parameters[piece.entry].baseAddress.map { $0 + piece.start }
+  }
+
+  private func gradient(_ piece: Piece) -> UnsafePointer<Float>? {
+    gradients[piece.entry].baseAddress.map { $0 + piece.start }
+  }
+
   /// The first parameter whose bound gradient has an infinity or a NaN, if any.
-  func firstNonFiniteGradient(lanes: Lanes) -> String? {
+  package func firstNonFiniteGradient(lanes: Lanes) -> String? {
     isFinite.withUnsafeMutableBufferPointer { flags in
       lanes.run(pieces: pieces.count) { index, _ in
         let piece = pieces[index]
-        flags[index] =
-          cnl_all_finite(gradients[piece.entry] + piece.start, piece.count) != 0
+        flags[index] = cnl_all_finite(gradient(piece), piece.count) != 0
       }
     }
     return zip(pieces, isFinite).first { !$1 }.map { entries[$0.0.entry].name }
@@ -93,7 +103,7 @@ package final class OptimizerState {
   /// Moves every bound parameter along its bound gradient.
   ///
   /// - Parameter factor: what the schedule multiplies the learning rate by.
-  func update(factor: Double, lanes: Lanes) {
+  package func update(factor: Double, lanes: Lanes) {
     stepCount += 1
     let rate = optimizer.learningRate * factor
     switch optimizer {
@@ -108,10 +118,10 @@ package final class OptimizerState {
     lanes.run(pieces: pieces.count) { index, _ in
       let piece = pieces[index]
       let decays = entries[piece.entry].decays
-      let w = parameters[piece.entry] + piece.start
+      let w = parameter(piece)
       if decays, kept != 1 { cnl_map(Int32(CNL_AFFINE.rawValue), kept, 0, w, w, piece.count) }
       cnl_sgd(
-        w, moments[piece.entry].first + piece.start, gradients[piece.entry] + piece.start,
+        w, moments[piece.entry].first + piece.start, gradient(piece),
         Float(rate), Float(sgd.momentum), decays ? coupled : 0, sgd.nesterov ? 1 : 0, piece.count)
     }
   }
@@ -127,8 +137,8 @@ package final class OptimizerState {
       let piece = pieces[index]
       let decays = entries[piece.entry].decays
       cnl_adam(
-        parameters[piece.entry] + piece.start, moments[piece.entry].first + piece.start,
-        moments[piece.entry].second + piece.start, gradients[piece.entry] + piece.start,
+        parameter(piece), moments[piece.entry].first + piece.start,
+        moments[piece.entry].second + piece.start, gradient(piece),
         Float(rate), Float(adam.beta1), Float(adam.beta2), Float(adam.epsilon),
         decays ? coupled : 0, decays ? decoupled : 0, corrections[0], corrections[1], piece.count)
     }
@@ -181,7 +191,10 @@ extension OptimizerState {
       }
     }
     for (moment, tensor) in found {
-      tensor.withBytes { moment.base.copyMemory(from: $0.baseAddress ?? moment.base, byteCount: $0.count) }
+      tensor.withBytes { bytes in
+        guard let start = bytes.baseAddress else { return }
+        moment.base.copyMemory(from: start, byteCount: bytes.count)
+      }
     }
     stepCount = Int(steps.elements(of: Int64.self)[0])
   }

@@ -118,4 +118,7 @@ final class Execution {
   func output<Element>(_ name: String, of type: Element.Type) -> UnsafeBufferPointer<Element> {
     workspace.withOutput(name) { $0.assumingMemoryBound(to: Element.self) }
   }
+
+  /// A copy of an output.
+  func tensor(_ name: String) -> Tensor { workspace.output(name) }
 }

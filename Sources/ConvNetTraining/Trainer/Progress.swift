@@ -23,6 +23,25 @@ public struct Progress: Hashable, Sendable {
   /// The result of validation, at the end of an epoch.
   public var validation: Evaluation?
 
+  /// Makes a position; for programs that show progress of their own.
+  public init(
+    epoch: Int, epochs: Int, step: Int, stepsPerEpoch: Int, loss: Double, accuracy: Double,
+    learningRate: Double, imagesPerSecond: Double, secondsLeft: Double, rejectedUpdates: Int = 0,
+    validation: Evaluation? = nil
+  ) {
+    self.epoch = epoch
+    self.epochs = epochs
+    self.step = step
+    self.stepsPerEpoch = stepsPerEpoch
+    self.loss = loss
+    self.accuracy = accuracy
+    self.learningRate = learningRate
+    self.imagesPerSecond = imagesPerSecond
+    self.secondsLeft = secondsLeft
+    self.rejectedUpdates = rejectedUpdates
+    self.validation = validation
+  }
+
   /// Whether this is the last step of its epoch.
   public var isEpochEnd: Bool { step == stepsPerEpoch }
 }
