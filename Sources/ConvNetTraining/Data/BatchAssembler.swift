@@ -54,7 +54,9 @@ package struct BatchAssembler {
     let perPiece = isSmall ? samples.count : Self.imagesPerPiece
     let pieces = (samples.count + perPiece - 1) / perPiece
     data.images.withBytes { bytes in
-      guard let source = bytes.baseAddress else { return }
+      guard let base = bytes.baseAddress else { return }
+      // Pieces write disjoint images and read what nobody changes.
+      nonisolated(unsafe) let (source, start) = (base, start)
       lanes.run(pieces: pieces) { piece, _ in
         for i in piece * perPiece..<min((piece + 1) * perPiece, samples.count) {
           let sample = samples[samples.startIndex + i]

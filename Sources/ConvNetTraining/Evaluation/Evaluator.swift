@@ -51,11 +51,12 @@ public final class Evaluator {
       let samples = order[start..<min(start + batchSize, data.count)]
       let execution = try execution(
         for: Shape([samples.count] + data.images.shape.dimensions.dropFirst()))
-      execution.load(samples, assembler, lanes: lanes)
-      execution.run(seed: 0, step: 0)
-      execution.withLogits { logits in
+      try execution.load(samples, assembler, lanes: lanes)
+      try execution.run(seed: 0, step: 0)
+      let loss = try execution.loss()
+      try execution.withLogits { logits in
         result.add(
-          loss: execution.loss, logits: logits, labels: data.labels[start..<samples.endIndex])
+          loss: loss, logits: logits, labels: data.labels[start..<samples.endIndex])
       }
     }
     return result

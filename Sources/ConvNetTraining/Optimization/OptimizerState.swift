@@ -68,13 +68,13 @@ package final class OptimizerState {
   /// Both must stay valid until the next `bind`.
   package func bind(
     parameters: (String) -> UnsafeMutableBufferPointer<Float>,
-    gradients: (String) -> UnsafeBufferPointer<Float>
-  ) {
+    gradients: (String) throws -> UnsafeBufferPointer<Float>
+  ) rethrows {
     self.parameters.removeAll(keepingCapacity: true)
     self.gradients.removeAll(keepingCapacity: true)
     for entry in entries {
       self.parameters.append(parameters(entry.name))
-      self.gradients.append(gradients(entry.gradientName))
+      self.gradients.append(try gradients(entry.gradientName))
       guard self.parameters.last?.count == entry.shape.count,
         self.gradients.last?.count == entry.shape.count
       else { fatalError("The gradient of \(entry.name) is not of its shape \(entry.shape).") }
@@ -92,9 +92,10 @@ package final class OptimizerState {
   /// The first parameter whose bound gradient has an infinity or a NaN, if any.
   package func firstNonFiniteGradient(lanes: Lanes) -> String? {
     isFinite.withUnsafeMutableBufferPointer { flags in
+      nonisolated(unsafe) let (state, flags) = (self, flags)
       lanes.run(pieces: pieces.count) { index, _ in
-        let piece = pieces[index]
-        flags[index] = cnl_all_finite(gradient(piece), piece.count) != 0
+        let piece = state.pieces[index]
+        flags[index] = cnl_all_finite(state.gradient(piece), piece.count) != 0
       }
     }
     return zip(pieces, isFinite).first { !$1 }.map { entries[$0.0.entry].name }
@@ -106,42 +107,42 @@ package final class OptimizerState {
   package func update(factor: Double, lanes: Lanes) {
     stepCount += 1
     let rate = optimizer.learningRate * factor
+    // Pieces are disjoint, and nothing but the elements behind pointers changes.
+    nonisolated(unsafe) let state = self
     switch optimizer {
-    case .sgd(let sgd): update(sgd, rate: rate, lanes: lanes)
-    case .adam(let adam): update(adam, rate: rate, lanes: lanes)
+    case .sgd(let sgd):
+      lanes.run(pieces: pieces.count) { index, _ in
+        state.move(state.pieces[index], by: sgd, rate: rate)
+      }
+    case .adam(let adam):
+      // 1 − βᵗ by multiplication: `pow` may differ between C libraries in its last bit.
+      let correction1 = Float(1 - Self.power(adam.beta1, stepCount))
+      let correction2 = Float(1 - Self.power(adam.beta2, stepCount))
+      lanes.run(pieces: pieces.count) { index, _ in
+        state.move(state.pieces[index], by: adam, rate: rate, correction1, correction2)
+      }
     }
   }
 
-  private func update(_ sgd: SGD, rate: Double, lanes: Lanes) {
-    let coupled = Float(sgd.weightDecay.coupledRate)
-    let kept = Float(1 - rate * sgd.weightDecay.decoupledRate)
-    lanes.run(pieces: pieces.count) { index, _ in
-      let piece = pieces[index]
-      let decays = entries[piece.entry].decays
-      let w = parameter(piece)
-      if decays, kept != 1 { cnl_map(Int32(CNL_AFFINE.rawValue), kept, 0, w, w, piece.count) }
-      cnl_sgd(
-        w, moments[piece.entry].first + piece.start, gradient(piece),
-        Float(rate), Float(sgd.momentum), decays ? coupled : 0, sgd.nesterov ? 1 : 0, piece.count)
-    }
+  private func move(_ piece: Piece, by sgd: SGD, rate: Double) {
+    let decay = entries[piece.entry].decays ? sgd.weightDecay : .none
+    let kept = Float(1 - rate * decay.decoupledRate)
+    let w = parameter(piece)
+    if kept != 1 { cnl_map(Int32(CNL_AFFINE.rawValue), kept, 0, w, w, piece.count) }
+    cnl_sgd(
+      w, moments[piece.entry].first + piece.start, gradient(piece), Float(rate),
+      Float(sgd.momentum), Float(decay.coupledRate), sgd.nesterov ? 1 : 0, piece.count)
   }
 
-  private func update(_ adam: Adam, rate: Double, lanes: Lanes) {
-    // 1 − βᵗ by multiplication: `pow` may differ between C libraries in its last bit.
-    let corrections = [adam.beta1, adam.beta2].map { beta in
-      Float(1 - Self.power(beta, stepCount))
-    }
-    let coupled = Float(adam.weightDecay.coupledRate)
-    let decoupled = Float(adam.weightDecay.decoupledRate)
-    lanes.run(pieces: pieces.count) { index, _ in
-      let piece = pieces[index]
-      let decays = entries[piece.entry].decays
-      cnl_adam(
-        parameter(piece), moments[piece.entry].first + piece.start,
-        moments[piece.entry].second + piece.start, gradient(piece),
-        Float(rate), Float(adam.beta1), Float(adam.beta2), Float(adam.epsilon),
-        decays ? coupled : 0, decays ? decoupled : 0, corrections[0], corrections[1], piece.count)
-    }
+  private func move(
+    _ piece: Piece, by adam: Adam, rate: Double, _ correction1: Float, _ correction2: Float
+  ) {
+    let decay = entries[piece.entry].decays ? adam.weightDecay : .none
+    cnl_adam(
+      parameter(piece), moments[piece.entry].first + piece.start,
+      moments[piece.entry].second + piece.start, gradient(piece), Float(rate), Float(adam.beta1),
+      Float(adam.beta2), Float(adam.epsilon), Float(decay.coupledRate),
+      Float(decay.decoupledRate), correction1, correction2, piece.count)
   }
 
   /// base^exponent by repeated squaring.

@@ -68,13 +68,13 @@ final class Execution {
   /// Puts images and labels of some samples into the inputs.
   func load(
     _ samples: ArraySlice<Int>, _ assembler: BatchAssembler, random: Philox? = nil, lanes: Lanes
-  ) {
-    workspace.withInput(ports.images) { bytes in
+  ) throws {
+    try workspace.withInput(ports.images) { bytes in
       assembler.assemble(
         samples, into: bytes.assumingMemoryBound(to: Float.self), random: random, lanes: lanes)
     }
     let (labels, classes) = (assembler.data.labels, ports.classCount)
-    workspace.withInput(Loss.labelsName) { bytes in
+    try workspace.withInput(Loss.labelsName) { bytes in
       if ports.labels.elementType == .int64 {
         let output = bytes.assumingMemoryBound(to: Int64.self)
         for (i, sample) in samples.enumerated() { output[i] = labels[sample] }
@@ -93,9 +93,9 @@ final class Execution {
   }
 
   /// Runs the plan.
-  func run(seed: UInt64, step: Int) {
+  func run(seed: UInt64, step: Int) throws {
     if ports.hasRandomKey {
-      workspace.withInput(GraphBuilder.randomKeyName) { bytes in
+      try workspace.withInput(GraphBuilder.randomKeyName) { bytes in
         let key = bytes.assumingMemoryBound(to: Int64.self)
         key[0] = Int64(bitPattern: seed)
         key[1] = Int64(step)
@@ -105,20 +105,22 @@ final class Execution {
   }
 
   /// The loss of the last run.
-  var loss: Double {
-    Double(workspace.withOutput(Loss.lossName) { $0.assumingMemoryBound(to: Float.self)[0] })
+  func loss() throws -> Double {
+    Double(try workspace.withOutput(Loss.lossName) { $0.assumingMemoryBound(to: Float.self)[0] })
   }
 
   /// The logits of the last run.
-  func withLogits<Result>(_ body: (UnsafeBufferPointer<Float>) -> Result) -> Result {
-    workspace.withOutput(Loss.predictionName) { body($0.assumingMemoryBound(to: Float.self)) }
+  func withLogits<Result>(
+    _ body: (UnsafeBufferPointer<Float>) -> Result
+  ) throws -> Result {
+    try workspace.withOutput(Loss.predictionName) { body($0.assumingMemoryBound(to: Float.self)) }
   }
 
   /// The elements of an output; they stay where they are until the next run.
-  func output<Element>(_ name: String, of type: Element.Type) -> UnsafeBufferPointer<Element> {
-    workspace.withOutput(name) { $0.assumingMemoryBound(to: Element.self) }
+  func output<Element>(_ name: String, of type: Element.Type) throws -> UnsafeBufferPointer<Element> {
+    try workspace.withOutput(name) { $0.assumingMemoryBound(to: Element.self) }
   }
 
   /// A copy of an output.
-  func tensor(_ name: String) -> Tensor { workspace.output(name) }
+  func tensor(_ name: String) throws -> Tensor { try workspace.output(name) }
 }

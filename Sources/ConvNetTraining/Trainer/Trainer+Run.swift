@@ -64,9 +64,9 @@ extension Trainer {
       let samples = order[(step - 1) * batchSize..<min(step * batchSize, order.count)]
       let execution = try execution(
         for: Shape([samples.count] + assembler.data.images.shape.dimensions.dropFirst()))
-      execution.load(samples, assembler, random: random, lanes: lanes)
+      try execution.load(samples, assembler, random: random, lanes: lanes)
       let loss = try advance(execution)
-      execution.withLogits { logits in
+      try execution.withLogits { logits in
         course.epoch.add(
           loss: loss, logits: logits, labels: samples.lazy.map { assembler.data.labels[$0] })
       }

@@ -129,43 +129,43 @@ public final class Trainer {
 
   /// Runs forward and backward on what was loaded, then moves parameters and running statistics.
   func advance(_ execution: Execution) throws -> Double {
-    execution.run(seed: seed, step: stepCount)
-    let loss = execution.loss
+    try execution.run(seed: seed, step: stepCount)
+    let loss = try execution.loss()
     guard loss.isFinite else {
       rejectedUpdates += statistics.isEmpty ? 0 : 1
       throw TrainingError(.notFinite, "the loss of step \(stepCount + 1) is \(loss)")
     }
-    optimizerState.bind(
-      parameters: { store.pointer($0) }, gradients: { execution.output($0, of: Float.self) })
+    try optimizerState.bind(
+      parameters: { store.pointer($0) }, gradients: { try execution.output($0, of: Float.self) })
     if let name = optimizerState.firstNonFiniteGradient(lanes: lanes) {
       rejectedUpdates += statistics.isEmpty ? 0 : 1
       throw TrainingError(
         .notFinite, "the gradient of \(name) at step \(stepCount + 1) is not finite")
     }
     optimizerState.update(factor: schedule.factor(at: stepCount), lanes: lanes)
-    if !commitStatistics(of: execution) { rejectedUpdates += 1 }
+    if try !commitStatistics(of: execution) { rejectedUpdates += 1 }
     store.markChanged()
     stepCount += 1
     return loss
   }
 
   /// Moves all running statistics, or none where one would not be finite.
-  private func commitStatistics(of execution: Execution) -> Bool {
+  private func commitStatistics(of execution: Execution) throws -> Bool {
     var updates: [(String, Tensor)] = []
     for ports in statistics {
       let running = ports.running
       guard
         let new = running.updated(
           mean: store.state(running.mean), variance: store.state(running.variance),
-          updateCount: store.state(running.updateCount), with: execution.tensor(ports.count),
-          batchMean: execution.tensor(ports.mean), m2: execution.tensor(ports.m2))
+          updateCount: store.state(running.updateCount), with: try execution.tensor(ports.count),
+          batchMean: try execution.tensor(ports.mean), m2: try execution.tensor(ports.m2))
       else { return false }
       updates += [
         (running.mean, new.mean), (running.variance, new.variance),
         (running.updateCount, new.updateCount),
       ]
     }
-    for (name, tensor) in updates { store.setState(name, tensor) }
+    for (name, tensor) in updates { store.setState(name, to: tensor) }
     return true
   }
 }
