@@ -1,0 +1,81 @@
+public import ConvNetEngine
+public import ConvNetGraph
+
+/// Measures a model on labelled data, with running statistics and without dropout.
+///
+///     let evaluation = try Evaluator(model).evaluate(test)
+///     print(evaluation.accuracy)
+///
+/// Images are normalised as the model's metadata say. Nothing of the model changes.
+public final class Evaluator {
+  private let model: Model
+  private let ports: TrainingPorts
+  private let store: ParameterStore
+  private let batchSize: Int
+  private let lanes: Lanes
+  private var executions: [Shape: Execution] = [:]
+
+  /// Makes an evaluator.
+  ///
+  /// - Parameters:
+  ///   - model: a classifier with an output named `output`, `[N, classes]`.
+  ///   - loss: which loss to measure; label smoothing is left out.
+  ///   - batchSize: how many images are computed together; the result does not depend on it but for
+  ///     rounding.
+  /// - Throws: `GraphError` or `TrainingError` where the model is no classifier.
+  public init(
+    _ model: Model, loss: Loss = .softmaxCrossEntropy(), batchSize: Int = 100,
+    lanes: Lanes = .shared
+  ) throws {
+    guard batchSize >= 1 else {
+      throw TrainingError(.invalidOption, "a batch cannot have \(batchSize) images")
+    }
+    let graph = try loss.withoutSmoothing.added(to: model.graph)
+    self.model = try Model(
+      graph: graph, parameters: model.parameters, state: model.state, metadata: model.metadata)
+    ports = try TrainingPorts(graph)
+    store = ParameterStore(self.model)
+    self.batchSize = batchSize
+    self.lanes = lanes
+  }
+
+  /// Loss, accuracy and confusion of all samples, the last smaller batch included.
+  ///
+  /// - Throws: `TrainingError` where the data do not fit the model.
+  public func evaluate(_ data: TrainingData) throws -> Evaluation {
+    try ports.check(data)
+    let assembler = try BatchAssembler(data: data, normalization: model.normalization)
+    var result = Evaluation(classCount: data.classCount)
+    let order = Array(0..<data.count)
+    for start in stride(from: 0, to: data.count, by: batchSize) {
+      let samples = order[start..<min(start + batchSize, data.count)]
+      let execution = try execution(
+        for: Shape([samples.count] + data.images.shape.dimensions.dropFirst()))
+      try execution.load(samples, assembler, lanes: lanes)
+      try execution.run(seed: 0, step: 0)
+      let loss = try execution.loss()
+      try execution.withLogits { logits in
+        result.add(
+          loss: loss, logits: logits, labels: data.labels[start..<samples.endIndex])
+      }
+    }
+    return result
+  }
+
+  private func execution(for images: Shape) throws -> Execution {
+    if let execution = executions[images] { return execution }
+    let plan = try Plan(
+      model, mode: .inference, inputShapes: Execution.inputShapes(ports, images: images),
+      lanes: lanes)
+    let execution = Execution(plan: plan, store: store, ports: ports, batchSize: images[0])
+    executions[images] = execution
+    return execution
+  }
+}
+
+extension Loss {
+  /// The loss that is comparable between trainings.
+  var withoutSmoothing: Loss {
+    if case .softmaxCrossEntropy = self { .softmaxCrossEntropy() } else { self }
+  }
+}

@@ -1,0 +1,48 @@
+package import ConvNetGraph
+
+/// What training makes small: a scalar, the mean over the samples of a batch.
+public enum Loss: Hashable, Sendable {
+  /// −Σ q·log softmax(logits), q = (1 − s)·onehot(label) + s/K, with s the label smoothing (Szegedy et
+  /// al. 2016, section 7). Labels are int64 `[N]`.
+  case softmaxCrossEntropy(labelSmoothing: Double = 0)
+  /// The mean of (output − target)² over all elements. Targets are float32 of the output's shape; class
+  /// labels become one-hot rows.
+  case meanSquaredError
+
+  /// The input that carries labels or targets.
+  package static let labelsName = "labels"
+  /// The scalar output.
+  package static let lossName = "loss"
+  /// The output of the network that is compared with the labels, `[N, K]`.
+  package static let predictionName = "output"
+
+  /// The network with an input `labels` and a scalar output `loss` added; its own outputs stay.
+  ///
+  /// - Throws: `GraphError` where the network has no output named `output`, or one that does not fit.
+  package func added(to graph: Graph) throws -> Graph {
+    guard let output = graph.outputs.first(where: { $0.name == Loss.predictionName })?.value else {
+      throw GraphError(
+        .malformedGraph, "a network to be trained needs an output named “\(Loss.predictionName)”")
+    }
+    let type = graph.type(of: output)
+    guard type.rank >= 1 else {
+      throw GraphError(.invalidShape, "a loss needs an output for each sample, not \(type)")
+    }
+    let builder = GraphBuilder(graph)
+    switch self {
+    case .softmaxCrossEntropy(let labelSmoothing):
+      let labels = builder.addInput(
+        Loss.labelsName, TensorType(.int64, [type.dimensions[0]]))
+      let losses = builder.add(
+        .softmaxCrossEntropy(SoftmaxCrossEntropy(labelSmoothing: labelSmoothing)), output, labels)
+      builder.addOutput(Loss.lossName, builder.add(.reduce(Reduce(.mean, axes: [0])), losses))
+    case .meanSquaredError:
+      let targets = builder.addInput(Loss.labelsName, type)
+      let difference = builder.add(.combine(.subtract), output, targets)
+      let squares = builder.add(.map(.square), difference)
+      let mean = Reduce(.mean, axes: Array(0..<type.rank))
+      builder.addOutput(Loss.lossName, builder.add(.reduce(mean), squares))
+    }
+    return try builder.finish()
+  }
+}

@@ -1,0 +1,126 @@
+import ConvNetEngine
+import ConvNetGraph
+
+/// What a graph with a loss takes and gives besides parameters.
+struct TrainingPorts: Sendable {
+  /// The input that takes images.
+  let images: String
+  /// Element type and extents of the labels.
+  let labels: TensorType
+  /// The number of logits.
+  let classCount: Int
+  /// Whether something in the graph is random.
+  let hasRandomKey: Bool
+
+  /// Finds them in a graph that `Loss.added(to:)` gave.
+  init(_ graph: Graph) throws {
+    let special = [Loss.labelsName, GraphBuilder.randomKeyName]
+    let inputs = graph.inputs.filter { !special.contains($0.name) }
+    guard inputs.count == 1, let images = inputs.first else {
+      let names = inputs.map(\.name).joined(separator: ", ")
+      throw TrainingError(
+        .invalidData, "a network to be trained has one input for images, not \(names)")
+    }
+    guard let labels = graph.inputs.first(where: { $0.name == Loss.labelsName }),
+      let output = graph.outputs.first(where: { $0.name == Loss.predictionName }),
+      graph.type(of: output.value).rank == 2,
+      let classCount = graph.type(of: output.value).dimensions[1].extent
+    else {
+      throw TrainingError(
+        .invalidData, "a classifier has an output “\(Loss.predictionName)” of [N, classes]")
+    }
+    self.images = images.name
+    self.labels = graph.type(of: labels.value)
+    self.classCount = classCount
+    hasRandomKey = graph.inputs.contains { $0.name == GraphBuilder.randomKeyName }
+  }
+
+  /// Refuses data of another number of classes.
+  func check(_ data: TrainingData) throws {
+    guard data.classCount == classCount else {
+      throw TrainingError(
+        .invalidData,
+        "a network of \(classCount) classes does not fit data of \(data.classCount) classes")
+    }
+  }
+}
+
+/// A plan for one batch size and the memory it runs in.
+final class Execution {
+  let plan: Plan
+  let ports: TrainingPorts
+  let batchSize: Int
+  private var workspace: Workspace
+
+  init(plan: Plan, store: ParameterStore, ports: TrainingPorts, batchSize: Int) {
+    self.plan = plan
+    self.ports = ports
+    self.batchSize = batchSize
+    workspace = plan.makeWorkspace(for: store)
+  }
+
+  /// The shapes that a plan is made for.
+  static func inputShapes(_ ports: TrainingPorts, images: Shape) -> [String: Shape] {
+    let labels = [images[0]] + ports.labels.dimensions.dropFirst().map { $0.extent ?? 0 }
+    return [ports.images: images, Loss.labelsName: Shape(labels)]
+  }
+
+  /// Puts images and labels of some samples into the inputs.
+  func load(
+    _ samples: ArraySlice<Int>, _ assembler: BatchAssembler, random: Philox? = nil, lanes: Lanes
+  ) throws {
+    try workspace.withInput(ports.images) { bytes in
+      assembler.assemble(
+        samples, into: bytes.assumingMemoryBound(to: Float.self), random: random, lanes: lanes)
+    }
+    let (labels, classes) = (assembler.data.labels, ports.classCount)
+    try workspace.withInput(Loss.labelsName) { bytes in
+      if ports.labels.elementType == .int64 {
+        let output = bytes.assumingMemoryBound(to: Int64.self)
+        for (i, sample) in samples.enumerated() { output[i] = labels[sample] }
+      } else {
+        let output = bytes.assumingMemoryBound(to: Float.self)
+        output.update(repeating: 0)
+        for (i, sample) in samples.enumerated() { output[i * classes + Int(labels[sample])] = 1 }
+      }
+    }
+  }
+
+  /// Puts tensors into the inputs.
+  func load(images: Tensor, labels: Tensor) throws {
+    try workspace.setInput(ports.images, to: images)
+    try workspace.setInput(Loss.labelsName, to: labels)
+  }
+
+  /// Runs the plan.
+  func run(seed: UInt64, step: Int) throws {
+    if ports.hasRandomKey {
+      try workspace.withInput(GraphBuilder.randomKeyName) { bytes in
+        let key = bytes.assumingMemoryBound(to: Int64.self)
+        key[0] = Int64(bitPattern: seed)
+        key[1] = Int64(step)
+      }
+    }
+    plan.run(in: &workspace)
+  }
+
+  /// The loss of the last run.
+  func loss() throws -> Double {
+    Double(try workspace.withOutput(Loss.lossName) { $0.assumingMemoryBound(to: Float.self)[0] })
+  }
+
+  /// The logits of the last run.
+  func withLogits<Result>(
+    _ body: (UnsafeBufferPointer<Float>) -> Result
+  ) throws -> Result {
+    try workspace.withOutput(Loss.predictionName) { body($0.assumingMemoryBound(to: Float.self)) }
+  }
+
+  /// The elements of an output; they stay where they are until the next run.
+  func output<Element>(_ name: String, of type: Element.Type) throws -> UnsafeBufferPointer<Element> {
+    try workspace.withOutput(name) { $0.assumingMemoryBound(to: Element.self) }
+  }
+
+  /// A copy of an output.
+  func tensor(_ name: String) throws -> Tensor { try workspace.output(name) }
+}

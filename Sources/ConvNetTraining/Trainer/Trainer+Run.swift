@@ -1,0 +1,137 @@
+import ConvNetGraph
+
+extension TrainingData {
+  /// Steps of an epoch.
+  public func stepCount(batchSize: Int, remainder: RemainderPolicy = .drop) -> Int {
+    let filled = count / max(batchSize, 1)
+    return remainder == .keep && filled * batchSize < count ? filled + 1 : filled
+  }
+
+  /// The order of an epoch's samples: a permutation drawn from (seed, epoch).
+  package func order(seed: UInt64, epoch: Int) -> [Int] {
+    Philox(seed: seed, purpose: "order of epoch \(epoch)").permutation(count)
+  }
+}
+
+extension Trainer {
+  /// Learns from all data, in another order each epoch.
+  ///
+  /// - Parameters:
+  ///   - epochs: how many epochs to add to those already run.
+  ///   - data: what to learn from. Images are normalised as the model's metadata say.
+  ///   - validation: what to measure the model on after each epoch.
+  ///   - remainder: what becomes of the samples that do not fill a batch; by default they are left out
+  ///     of the epoch.
+  ///   - progress: called after each step.
+  /// - Returns: the learning curve, one point an epoch.
+  /// - Throws: `TrainingError` where data do not fit the model or fill no batch, and naming the step
+  ///   where the loss or a gradient is not finite; the model is as before that step then.
+  @discardableResult
+  public func run(
+    epochs: Int, data: TrainingData, validation: TrainingData? = nil,
+    remainder: RemainderPolicy = .drop, progress: (Progress) -> Void = { _ in }
+  ) throws -> [EpochReport] {
+    try ports.check(data)
+    if let validation { try ports.check(validation) }
+    let steps = data.stepCount(batchSize: batchSize, remainder: remainder)
+    guard steps > 0, epochs >= 0 else {
+      throw TrainingError(
+        .invalidData,
+        "\(data.count) samples fill no batch of \(batchSize), or \(epochs) epochs cannot be run")
+    }
+    let assembler = try BatchAssembler(
+      data: data, normalization: model.normalization, augmentation: augmentation)
+    var course = Course(
+      firstEpoch: epochCount, epochs: epochs, stepsPerEpoch: steps, classes: data.classCount)
+    var reports: [EpochReport] = []
+    for _ in 0..<epochs {
+      reports.append(
+        try runEpoch(assembler, course: &course, validation: validation, progress: progress))
+    }
+    return reports
+  }
+
+  /// One epoch of a run.
+  private func runEpoch(
+    _ assembler: BatchAssembler, course: inout Course, validation: TrainingData?,
+    progress: (Progress) -> Void
+  ) throws -> EpochReport {
+    let order = assembler.data.order(seed: seed, epoch: epochCount)
+    let random = Augmentation.random(seed: seed, epoch: epochCount)
+    course.startEpoch()
+    for step in 1...course.stepsPerEpoch {
+      let rate = learningRate
+      let samples = order[(step - 1) * batchSize..<min(step * batchSize, order.count)]
+      let execution = try execution(
+        for: Shape([samples.count] + assembler.data.images.shape.dimensions.dropFirst()))
+      try execution.load(samples, assembler, random: random, lanes: lanes)
+      let loss = try advance(execution)
+      try execution.withLogits { logits in
+        course.epoch.add(
+          loss: loss, logits: logits, labels: samples.lazy.map { assembler.data.labels[$0] })
+      }
+      var report = course.progress(step: step, rate: rate, rejected: rejectedUpdates)
+      if step == course.stepsPerEpoch {
+        epochCount += 1
+        report.validation = try validation.map(evaluate)
+        progress(report)
+        return course.report(report, seconds: course.epochSeconds)
+      }
+      progress(report)
+    }
+    fatalError("An epoch of \(course.stepsPerEpoch) steps has no last one.")
+  }
+}
+
+/// What a run has measured so far.
+private struct Course {
+  let firstEpoch: Int
+  let epochs: Int
+  let stepsPerEpoch: Int
+  let classes: Int
+  /// Loss and confusion of the current epoch.
+  var epoch: Evaluation
+  private(set) var epochSeconds = 0.0
+  private var earlierSeconds = 0.0
+  private var epochsStarted = 0
+  private let clock = ContinuousClock()
+  private var start: ContinuousClock.Instant
+
+  init(firstEpoch: Int, epochs: Int, stepsPerEpoch: Int, classes: Int) {
+    self.firstEpoch = firstEpoch
+    self.epochs = epochs
+    self.stepsPerEpoch = stepsPerEpoch
+    self.classes = classes
+    epoch = Evaluation(classCount: classes)
+    start = clock.now
+  }
+
+  mutating func startEpoch() {
+    epoch = Evaluation(classCount: classes)
+    earlierSeconds += epochSeconds
+    epochSeconds = 0
+    epochsStarted += 1
+    start = clock.now
+  }
+
+  /// The position after a step; time spent outside epochs, such as on validation, does not count.
+  mutating func progress(step: Int, rate: Double, rejected: Int) -> Progress {
+    epochSeconds = (clock.now - start) / .seconds(1)
+    let done = (epochsStarted - 1) * stepsPerEpoch + step
+    let perStep = (earlierSeconds + epochSeconds) / Double(done)
+    return Progress(
+      epoch: firstEpoch + epochsStarted, epochs: firstEpoch + epochs, step: step,
+      stepsPerEpoch: stepsPerEpoch, loss: epoch.loss, accuracy: epoch.accuracy,
+      learningRate: rate, imagesPerSecond: Double(epoch.count) / max(epochSeconds, 1e-9),
+      secondsLeft: perStep * Double(epochs * stepsPerEpoch - done), rejectedUpdates: rejected)
+  }
+
+  /// The epoch's point of the learning curve.
+  func report(_ last: Progress, seconds: Double) -> EpochReport {
+    EpochReport(
+      epoch: last.epoch, loss: last.loss, accuracy: last.accuracy,
+      validationLoss: last.validation?.loss, validationAccuracy: last.validation?.accuracy,
+      learningRate: last.learningRate, seconds: seconds, imagesPerSecond: last.imagesPerSecond,
+      samples: epoch.count, rejectedUpdates: last.rejectedUpdates)
+  }
+}

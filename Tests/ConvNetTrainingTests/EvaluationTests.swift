@@ -1,0 +1,35 @@
+import ConvNetTraining
+import Testing
+
+@Suite struct EvaluationTests {
+  @Test func batchesAddUp() {
+    var evaluation = Evaluation(classCount: 3)
+    #expect(evaluation.accuracy == 0)
+    let logits: [Float] = [1, 2, 0, 5, 5, 1, .nan, 0, 1]
+    logits.withUnsafeBufferPointer {
+      evaluation.add(loss: 4, logits: $0, labels: [1, 1, 2])
+      evaluation.add(loss: 1, logits: .init(rebasing: $0[..<3]), labels: [0])
+    }
+    #expect(evaluation.count == 4 && evaluation.loss == 3.25)
+    #expect(evaluation.confusion == [[0, 1, 0], [1, 1, 0], [0, 0, 1]])
+    #expect(evaluation.accuracy == 0.5 && evaluation.recalls == [0, 0.5, 1])
+  }
+
+  @Test func linesSayEverything() {
+    var progress = Progress(
+      epoch: 2, epochs: 5, step: 30, stepsPerEpoch: 60, loss: 0.25, accuracy: 0.915,
+      learningRate: 0.1, imagesPerSecond: 12_345.6, secondsLeft: 75, rejectedUpdates: 0)
+    let bar = ProgressBar.line(progress, hasBar: true)
+    #expect(
+      bar == "epoch 2/5 ██████████·········· loss 0.2500 acc 91.50 % | 12346 images/s, 1:15 left")
+    progress.step = 60
+    progress.rejectedUpdates = 1
+    progress.validation = Evaluation(classCount: 2)
+    let line = ProgressBar.line(progress, title: "with ", hasBar: false)
+    #expect(line.hasPrefix("with epoch 2/5 loss 0.2500 acc 91.50 % | val loss 0.0000 acc 0.00 % |"))
+    #expect(line.hasSuffix("1 statistics rejected"))
+    #expect(ProgressBar.time(3_723.2) == "1:02:04" && ProgressBar.time(.infinity) == "?")
+    #expect(ProgressBar.decimal(-0.004, 2) == "0.00" && ProgressBar.decimal(-1.005, 1) == "-1.0")
+    #expect(ProgressBar.decimal(.nan, 2) == "nan")
+  }
+}
