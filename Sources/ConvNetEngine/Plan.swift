@@ -123,7 +123,7 @@ public final class Plan: Sendable {
   /// Runs the plan once; allocates nothing.
   ///
   /// A workspace of another plan stops the program.
-  public func run(in workspace: borrowing Workspace) {
+  public func run(in workspace: inout Workspace) {
     guard workspace.plan === self else {
       fatalError("A workspace runs with the plan that made it.")
     }
@@ -136,7 +136,7 @@ public final class Plan: Sendable {
 
   /// Runs the plan once and calls `report` with each step's index and nanoseconds.
   package func profile(
-    in workspace: borrowing Workspace, clock: () -> UInt64
+    in workspace: inout Workspace, clock: () -> UInt64
   ) -> [(name: String, nanoseconds: UInt64)] {
     packWeights(in: workspace)
     let context = workspace.context

@@ -102,7 +102,7 @@ import Testing
       model, mode: .inference, inputShapes: ["input": input.shape], lanes: TestLanes.all[1])
     var workspace = plan.makeWorkspace(for: ParameterStore(model))
     try workspace.setInput("input", to: input)
-    plan.run(in: workspace)
+    plan.run(in: &workspace)
     return try workspace.output("output")
   }
 }

@@ -96,9 +96,9 @@ package func runEngine(
     guard let value = inputs[input.name] else { continue }
     try workspace.setInput(input.name, to: value)
   }
-  plan.run(in: workspace)
+  plan.run(in: &workspace)
   // A second run must not depend on what the first left behind.
-  plan.run(in: workspace)
+  plan.run(in: &workspace)
   var results: [String: Tensor] = [:]
   for output in graph.outputs { results[output.name] = try workspace.output(output.name) }
   return results
