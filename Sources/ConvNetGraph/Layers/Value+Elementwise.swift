@@ -66,7 +66,9 @@ extension Graph.Value {
   }
 
   /// Dropout: in training an element becomes 0 with probability `rate`, the rest is scaled to keep the
-  /// mean; in inference nothing happens (Srivastava et al. 2014).
+  /// mean; in inference nothing happens.
+  ///
+  /// After Srivastava et al. 2014.
   public func dropout(_ rate: Double) -> Graph.Value {
     let key = builder.randomKey()
     let stream = builder.graph.nodes.count {

@@ -1,6 +1,8 @@
 extension Graph.Value {
-  /// The basic residual block (He et al. 2016, figure 2, with a projection where shapes change):
-  /// convolution, batch norm, ReLU, convolution, batch norm, plus the input, ReLU.
+  /// The basic residual block: convolution, batch norm, ReLU, convolution, batch norm, plus the input,
+  /// ReLU.
+  ///
+  /// After He et al. 2016, figure 2, with a projection where shapes change.
   ///
   /// - Parameters:
   ///   - filters: the number of output channels.

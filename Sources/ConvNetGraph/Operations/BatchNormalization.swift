@@ -1,8 +1,9 @@
 // Batch normalisation as four operations (Ioffe & Szegedy 2015, algorithms 1 and 2). With m samples of
 // a channel: μ = Σx/m, M2 = Σ(x − μ)², σ² = M2/m, x̂ = (x − μ)/√(σ² + ε), y = γ·x̂ + β.
 
-/// How much of the old running statistics survives an update. No bare number: frameworks disagree on
-/// what it would mean.
+/// How much of the old running statistics survives an update.
+///
+/// No bare number: frameworks disagree on what it would mean.
 public enum RunningDecay: Hashable, Sendable, Codable {
   /// running ← keep·running + (1 − keep)·batch, as Keras and ONNX write momentum.
   case keepOld(Double)

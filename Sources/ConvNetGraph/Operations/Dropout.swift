@@ -1,5 +1,6 @@
-/// Inverted dropout: an element is 0 with probability `rate`, otherwise divided by 1 − rate
-/// (Srivastava et al. 2014).
+/// Inverted dropout: an element is 0 with probability `rate`, otherwise divided by 1 − rate.
+///
+/// After Srivastava et al. 2014.
 ///
 /// Operands: x and a key, int64 `[2]` = (seed, step). Which elements fall is a pure function of (seed,
 /// step, `stream`, flat index), by the counter-based generator `Philox`: the backward pass applies the

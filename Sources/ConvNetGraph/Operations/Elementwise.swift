@@ -1,4 +1,4 @@
-/// Functions of one number, applied to every element. NaN goes through all of them.
+/// Functions of one number, applied to every element; NaN goes through all of them.
 public enum UnaryFunction: Hashable, Sendable, Codable {
   /// max(x, 0), with 0 as its derivative at 0.
   case relu
