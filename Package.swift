@@ -73,6 +73,7 @@ let package = Package(
       name: "ConvNetTestSupport",
       dependencies: ["ConvNetGraph", "ConvNetReference", "ConvNetEngine"],
       path: "Tests/ConvNetTestSupport", swiftSettings: strict),
+    .target(name: "CConvNetMallocCounter", path: "Tests/CConvNetMallocCounter"),
     .testTarget(name: "OpenBLASTests", dependencies: ["OpenBLAS"], swiftSettings: strict),
     .testTarget(name: "ConvNetLAPACKTests", dependencies: ["ConvNetLAPACK"], swiftSettings: strict),
     .testTarget(name: "CConvNetLoopsTests", dependencies: ["CConvNetLoops"], swiftSettings: strict),
@@ -81,7 +82,8 @@ let package = Package(
       name: "ConvNetReferenceTests", dependencies: ["ConvNetReference", "ConvNetTestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "ConvNetEngineTests", dependencies: ["ConvNetEngine", "ConvNetTestSupport"],
+      name: "ConvNetEngineTests",
+      dependencies: ["ConvNetEngine", "ConvNetTestSupport", "CConvNetMallocCounter"],
       swiftSettings: strict),
     .testTarget(
       name: "ConvNetTrainingTests",
