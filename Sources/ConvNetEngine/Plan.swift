@@ -130,7 +130,7 @@ public final class Plan: Sendable {
     packWeights(in: workspace)
     let context = workspace.context
     Lanes.withFlushedDenormals {
-      for step in steps { lanes.run(step, in: context) }
+      for index in 0..<steps.count { lanes.run(steps[index], in: context) }
     }
   }
 
@@ -152,8 +152,8 @@ public final class Plan: Sendable {
   /// Packs the weights that have changed since they were packed.
   private func packWeights(in workspace: borrowing Workspace) {
     let version = workspace.store.version
-    for (index, pack) in packs.enumerated() where workspace.packs[index].version != version {
-      lanes.run(pack.step, in: workspace.context)
+    for index in 0..<packs.count where workspace.packs[index].version != version {
+      lanes.run(packs[index].step, in: workspace.context)
       workspace.packs[index].version = version
     }
   }

@@ -7,7 +7,7 @@ final class BLASMomentsStep: Step {
   let x: Buffer
   let rows: Pieces
   let channels: Int
-  /// [pieces][mean, M2][channels]
+  /// Per piece a row of means and one of M2.
   let parts: Buffer
 
   init(x: Buffer, rows: Pieces, channels: Int, parts: Buffer) {
@@ -69,7 +69,7 @@ final class BLASMomentsStep: Step {
 /// diagonal matrix of γ/√(σ²+ε).
 final class BLASScaleShiftStep: Step {
   let x: Buffer
-  /// [2][channels]: a and b of y = a·x + b.
+  /// Two rows: a and b of y = a·x + b.
   let coefficients: Buffer
   let rows: Pieces
   let channels: Int

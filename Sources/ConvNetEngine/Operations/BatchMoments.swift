@@ -88,7 +88,7 @@ final class RowMomentsStep: Step {
   let x: Buffer
   let rows: Pieces
   let channels: Int
-  /// [pieces][mean, M2][channels]
+  /// Per piece a row of means and one of M2.
   let parts: Buffer
 
   init(x: Buffer, rows: Pieces, channels: Int, parts: Buffer) {
@@ -121,9 +121,10 @@ final class RowMomentsStep: Step {
     accumulate(x, count: range.count, shift: shift, mean: mean, m2: m2)
     // The shift served its purpose unless the mean lies far from it in units of the deviation; then the
     // squares have lost digits, and the range is read again about its own mean.
-    let far = (0..<channels).contains { c in
+    var far = false
+    for c in 0..<channels {
       let distance = mean[c] - Double(shift[c])
-      return distance * distance * Double(range.count) > 1024 * m2[c] && m2[c] > 0
+      if distance * distance * Double(range.count) > 1024 * m2[c], m2[c] > 0 { far = true }
     }
     if far {
       for c in 0..<channels { shift[c] = Float(mean[c]) }

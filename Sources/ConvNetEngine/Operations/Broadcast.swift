@@ -16,6 +16,8 @@ struct BroadcastLoops: Sendable {
   let outer: [Axis]
   let rows: Axis
   let columns: Axis
+  /// Combinations of outer indices.
+  let outerCount: Int
 
   init(result: Shape, a: Shape, b: Shape) {
     let (strideA, strideB) = (Self.strides(a, in: result), Self.strides(b, in: result))
@@ -32,6 +34,7 @@ struct BroadcastLoops: Sendable {
     columns = axes.popLast() ?? unit
     rows = axes.popLast() ?? unit
     outer = axes
+    outerCount = axes.reduce(1) { $0 * $1.extent }
   }
 
   /// Elements between neighbours along each axis of the result; 0 where the operand is stretched.
@@ -43,12 +46,13 @@ struct BroadcastLoops: Sendable {
     }
   }
 
-  var outerCount: Int { outer.reduce(1) { $0 * $1.extent } }
-
   /// Where the operands of one outer index begin.
   func offsets(_ index: Int) -> (a: Int, b: Int) {
     var (rest, a, b) = (index, 0, 0)
-    for axis in outer.reversed() {
+    var level = outer.count
+    while level > 0 {
+      level -= 1
+      let axis = outer[level]
       let position = rest % axis.extent
       rest /= axis.extent
       a += position * axis.a

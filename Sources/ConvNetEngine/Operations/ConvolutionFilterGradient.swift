@@ -85,7 +85,7 @@ final class ConvolutionFilterGradientStep: Step {
   let plan: FilterGradientPieces
   let dy: Buffer
   let x: Buffer
-  /// [splits][depth][filters]
+  /// The sums of each range of pixels, one filter after another.
   let parts: Buffer
 
   init(shape: ConvolutionShape, plan: FilterGradientPieces, dy: Buffer, x: Buffer, parts: Buffer) {

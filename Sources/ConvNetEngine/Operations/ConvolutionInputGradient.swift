@@ -233,18 +233,17 @@ final class PackAdjointStep: Step {
     let width = min(PanelKernels.width, shape.groupChannels - column)
     let (channels, filters) = (shape.groupChannels, shape.groupFilters)
     let w = context.floats(source) + group * filters
-    for phase in phases {
-      let depth = phase.taps * filters
-      var packed =
+    for index in 0..<phases.count {
+      let phase = phases[index]
+      let packed =
         context.floats(target) + (group * shape.taps + phase.tapOffset) * filters * channels
-        + column * depth
-      for u in phase.vertical.taps {
-        for v in phase.horizontal.taps {
-          // w[u][v] is [channels][all filters]; a row of the panel is one filter.
-          let tap = w + ((u * shape.kernelWidth + v) * channels + column) * shape.filters
-          cnl_transpose(packed, width, tap, shape.filters, width, filters)
-          packed += filters * width
-        }
+        + column * phase.taps * filters
+      for tap in 0..<phase.taps {
+        let u = phase.vertical.taps[tap / phase.horizontal.taps.count]
+        let v = phase.horizontal.taps[tap % phase.horizontal.taps.count]
+        // w[u][v] is [channels][all filters]; a row of the panel is one filter.
+        let source = w + ((u * shape.kernelWidth + v) * channels + column) * shape.filters
+        cnl_transpose(packed + tap * filters * width, width, source, shape.filters, width, filters)
       }
     }
   }

@@ -64,7 +64,7 @@ final class GradientSumsStep: Step {
   let source: StatisticsSource
   let layout: ChannelLayout
   let rows: Pieces
-  /// [pieces][Σ dy, Σ dy·(x − μ)][channels]
+  /// Per piece a row of Σ dy and one of Σ dy·(x − μ).
   let parts: Buffer
 
   init(

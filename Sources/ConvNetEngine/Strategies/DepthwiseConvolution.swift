@@ -74,7 +74,7 @@ final class DepthwiseFilterGradient: Step {
   let images: Pieces
   let dy: Buffer
   let x: Buffer
-  /// [parts][taps][channels], doubles.
+  /// The sums of each range of images, in Double.
   let parts: Buffer
 
   init(shape: ConvolutionShape, dy: Buffer, x: Buffer, parts: Buffer) {
