@@ -101,7 +101,7 @@ final class Execution {
         key[1] = Int64(step)
       }
     }
-    plan.run(in: workspace)
+    plan.run(in: &workspace)
   }
 
   /// The loss of the last run.
