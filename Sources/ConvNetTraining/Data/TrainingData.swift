@@ -57,38 +57,53 @@ public struct TrainingData: Sendable {
   ///
   /// - Throws: `TrainingError` where there are no pixels, or pixels that are not finite.
   public func measuredNormalization() throws -> Normalization {
-    let scaling = Normalization.scaling(images.elementType, channels: channels)
+    let scale = Normalization.scaling(images.elementType, channels: channels).scale
     let pixels = images.count / max(channels, 1)
     guard pixels > 0 else {
       throw TrainingError(.invalidData, "there are no pixels to measure in \(images.shape)")
     }
-    var mean = sums { value, _ in value }
-    mean = mean.map { $0 / Double(pixels) }
-    let squares = sums { value, channel in (value - mean[channel]) * (value - mean[channel]) }
-    let deviation = squares.map { sum in
-      let deviation = (sum / Double(pixels)).squareRoot() * scaling.scale
-      return deviation == 0 ? 1 : deviation
+    let moments = (0..<channels).map { channel in
+      images.elementType == .uint8 ? byteMoments(channel) : floatMoments(channel)
     }
     return try Normalization(
-      scale: scaling.scale, mean: mean.map { $0 * scaling.scale }, standardDeviation: deviation)
+      scale: scale, mean: moments.map { $0.mean * scale },
+      standardDeviation: moments.map { $0.variance == 0 ? 1 : $0.variance.squareRoot() * scale })
   }
 
-  /// Σ f(x, channel) over all pixels of each channel.
-  private func sums(_ f: (Double, Int) -> Double) -> [Double] {
-    var sums = [Double](repeating: 0, count: channels)
-    func add<Element: TensorElement>(_ values: Span<Element>, _ number: (Element) -> Double) {
-      var channel = 0
-      for index in values.indices {
-        sums[channel] += f(number(values[index]), channel)
-        channel = channel + 1 == channels ? 0 : channel + 1
+  /// Mean and variance of a channel of bytes, by counting each value.
+  private func byteMoments(_ channel: Int) -> (mean: Double, variance: Double) {
+    var counts = [Int](repeating: 0, count: 256)
+    images.withBytes { bytes in
+      counts.withUnsafeMutableBufferPointer { counts in
+        for index in stride(from: channel, to: bytes.count, by: channels) {
+          counts[Int(bytes[index])] += 1
+        }
       }
     }
-    if images.elementType == .uint8 {
-      images.withElements { (values: Span<UInt8>) in add(values) { Double($0) } }
-    } else {
-      images.withElements { (values: Span<Float>) in add(values) { Double($0) } }
+    let pixels = Double(images.count / channels)
+    func mean(_ f: (Double) -> Double) -> Double {
+      counts.indices.reduce(0) { $0 + Double(counts[$1]) * f(Double($1)) } / pixels
     }
-    return sums
+    let center = mean { $0 }
+    return (center, mean { ($0 - center) * ($0 - center) })
+  }
+
+  /// Mean and variance of a channel of floats, in two passes.
+  private func floatMoments(_ channel: Int) -> (mean: Double, variance: Double) {
+    images.withBytes { bytes in
+      let values = bytes.assumingMemoryBound(to: Float.self)
+      let indices = stride(from: channel, to: values.count, by: channels)
+      let pixels = Double(values.count / channels)
+      var sum = 0.0
+      for index in indices { sum += Double(values[index]) }
+      let mean = sum / pixels
+      var squares = 0.0
+      for index in indices {
+        let difference = Double(values[index]) - mean
+        squares += difference * difference
+      }
+      return (mean, squares / pixels)
+    }
   }
 
   /// The first `count` samples.

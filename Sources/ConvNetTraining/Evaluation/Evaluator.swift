@@ -33,7 +33,7 @@ public final class Evaluator {
     let graph = try loss.withoutSmoothing.added(to: model.graph)
     self.model = try Model(
       graph: graph, parameters: model.parameters, state: model.state, metadata: model.metadata)
-    ports = try TrainingPorts(graph)
+    ports = try TrainingPorts(ResolveMode(.inference).apply(to: graph))
     store = ParameterStore(self.model)
     self.batchSize = batchSize
     self.lanes = lanes
