@@ -1,8 +1,8 @@
 public import ConvNetGraph
 import FoundationEssentials
 
-/// A model as one safetensors file: parameters and state under their names, the graph as JSON and the
-/// model's own metadata among the metadata of the file.
+/// A model as one safetensors file: parameters and state under their names, the graph as JSON and
+/// the model's own metadata among the metadata of the file.
 ///
 /// Other programs read the weights as they read any safetensors file.
 public enum ModelFile {

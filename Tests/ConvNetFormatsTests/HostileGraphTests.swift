@@ -2,7 +2,8 @@ import ConvNetFormats
 import ConvNetGraph
 import Testing
 
-/// Graphs out of files in which something was changed: refused with a `FileError` or read, never a trap.
+/// Graphs out of files in which something was changed: refused with a `FileError` or read, never a
+/// trap.
 @Suite struct HostileGraphTests {
   /// A saved graph with a node of every kind that has attributes, and its tensors.
   private func everyKindOfNode(in folder: String) throws -> ([String: Tensor], String) {

@@ -83,8 +83,8 @@ func expectError(
   }
 }
 
-/// Shortens a file to every length, which must be refused, and changes bytes of it with a fixed seed,
-/// which must be refused or read, and never trap.
+/// Shortens a file to every length, which must be refused, and changes bytes of it with a fixed
+/// seed, which must be refused or read, and never trap.
 func damage(
   _ original: [UInt8], flips: Int = 2000, in folder: String, _ read: (String) throws -> Void
 ) throws {

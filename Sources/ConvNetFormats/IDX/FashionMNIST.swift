@@ -1,5 +1,5 @@
-/// Zalando's pictures of clothes: 60 000 to train on and 10 000 to test with, 28×28 bytes, ten classes
-/// (Xiao, Rasul & Vollgraf 2017).
+/// Zalando's pictures of clothes: 60 000 to train on and 10 000 to test with, 28×28 bytes, ten
+/// classes (Xiao, Rasul & Vollgraf 2017).
 public enum FashionMNIST {
   /// The names of the ten classes, in the order of their numbers.
   public static let classNames = [

@@ -4,8 +4,8 @@ public import ConvNetGraph
 public enum IDX {
   /// Reads an array of uint8, int32, float32 or float64; compression is told by the first bytes.
   ///
-  /// The file has to hold exactly the data that its header declares; memory for compressed data grows
-  /// as they arrive.
+  /// The file has to hold exactly the data that its header declares; memory for compressed data
+  /// grows as they arrive.
   ///
   /// - Throws: `FileError`.
   public static func read(_ path: String) throws -> Tensor {
@@ -17,7 +17,7 @@ public enum IDX {
     guard byteCount <= source.limit else {
       throw FileError(
         .truncated,
-        "the header declares \(elementType.rawValue) \(shape), which is more than the file can hold",
+        "the header declares \(elementType.rawValue) \(shape), more than the file can hold",
         at: path)
     }
     var tensor = try data(source, elementType, shape)
@@ -44,8 +44,8 @@ public enum IDX {
     guard let type = types[start[2]], start[3] <= 64 else {
       throw FileError(
         .unsupported,
-        "IDX elements of type \(start[2]) in \(start[3]) dimensions are not read, only uint8, int32, "
-          + "float32 and float64 in at most 64", at: source.path)
+        "IDX elements of type \(start[2]) in \(start[3]) dimensions are not read, only uint8, "
+          + "int32, float32 and float64 in at most 64", at: source.path)
     }
     let bytes = try source.bytes(count: 4 * Int(start[3]), of: "header")
     let extents = stride(from: 0, to: bytes.count, by: 4).map { index in
@@ -73,7 +73,7 @@ public enum IDX {
       guard done == tensor.byteCount else {
         throw FileError(
           .truncated,
-          "the header declares \(shape.count * elementType.byteCount) bytes and the file holds \(done)",
+          "the header declares \(total * elementType.byteCount) bytes and the file holds \(done)",
           at: source.path)
       }
       guard capacity < total else { break }

@@ -12,9 +12,9 @@ public enum IDXFolder {
   /// - Parameters:
   ///   - directory: the folder.
   ///   - classNames: the names of the classes; by default their numbers, up to the largest label.
-  /// - Throws: `FileError` where a file is missing, damaged or something else than its name says, where
-  ///   images and labels differ in number, where training and test images differ in size, or where a
-  ///   label has no class.
+  /// - Throws: `FileError` where a file is missing, damaged or something else than its name says,
+  ///   where images and labels differ in number, where training and test images differ in size, or
+  ///   where a label has no class.
   public static func load(
     _ directory: String, classNames: [String]? = nil
   ) throws -> ImageDataset {

@@ -15,9 +15,8 @@ public struct LabelledImages: Sendable {
   /// stop the program; the loaders check files before they come here.
   public init(images: Tensor, labels: [Int64], classNames: [String]) {
     guard images.elementType == .uint8, images.shape.rank == 4 else {
-      fatalError(
-        "Labelled images are uint8 [N, H, W, C], not \(images.elementType.rawValue) \(images.shape)."
-      )
+      let found = "\(images.elementType.rawValue) \(images.shape)"
+      fatalError("Labelled images are uint8 [N, H, W, C], not \(found).")
     }
     guard labels.count == images.shape[0] else {
       fatalError("\(labels.count) labels do not fit images of shape \(images.shape).")

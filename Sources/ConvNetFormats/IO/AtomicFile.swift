@@ -3,8 +3,8 @@ import Glibc
 /// Writes a file so that others see the previous one or the whole new one, never a part.
 ///
 /// The bytes go into a temporary file of the same folder, are forced to the disk, and the temporary
-/// takes the path by `rename`, which POSIX makes atomic. Whatever fails, the temporary is removed and
-/// the previous file is as it was.
+/// takes the path by `rename`, which POSIX makes atomic. Whatever fails, the temporary is removed
+/// and the previous file is as it was.
 package struct AtomicFile: ~Copyable {
   private let path: String
   private let descriptor: Int32

@@ -5,8 +5,8 @@ package protocol ByteSource: AnyObject {
   /// The most bytes that can still come, as far as the file's size tells.
   var limit: Int { get }
 
-  /// Fills a buffer as far as there are bytes; less than all means that the end was reached and that
-  /// everything the file says about itself, such as a checksum, was found true.
+  /// Fills a buffer as far as there are bytes; less than all means that the end was reached and
+  /// that everything the file says about itself, such as a checksum, was found true.
   func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int
 }
 

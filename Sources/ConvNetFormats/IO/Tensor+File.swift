@@ -4,8 +4,8 @@ import Glibc
 extension Tensor {
   /// Zeros for data that a file promises; refuses more than the machine has memory.
   ///
-  /// Readers compare the promise with the file's size first; this bound is for files with holes, whose
-  /// size means nothing, and for compressed ones.
+  /// Readers compare the promise with the file's size first; this bound is for files with holes,
+  /// whose size means nothing, and for compressed ones.
   static func room(
     for elementType: ElementType, _ shape: Shape, of path: String, place: String = ""
   ) throws -> Tensor {

@@ -4,8 +4,8 @@ public import ConvNetGraph
 public enum NpyFile {
   /// Reads an array of float32, float64, int64, int32, uint8 or bool, of either byte order.
   ///
-  /// Data in Fortran's order are put into C order. The file has to hold exactly the data that its header
-  /// declares.
+  /// Data in Fortran's order are put into C order. The file has to hold exactly the data that its
+  /// header declares.
   ///
   /// - Throws: `FileError`.
   public static func read(_ path: String) throws -> Tensor {
