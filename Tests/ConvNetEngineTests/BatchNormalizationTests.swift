@@ -26,8 +26,9 @@ import Testing
     Case(shape: [2, 3, 50], axis: 1), Case(shape: [260, 130], axis: -1),
   ]
 
-  /// A block adds up at most 128 terms (x − s)ᵏ in float, each rounded twice: its relative error is below
-  /// 130·u, u = 2⁻²⁴ (Higham 2002, section 4.2). With |x| ≤ 8 and s a mean of some x, Σ|x − s| ≤ 16·m and
+  /// A block adds up at most 128 terms (x − s)ᵏ in float, each rounded twice: a relative error below 130·u.
+  ///
+  /// u = 2⁻²⁴ (Higham 2002, section 4.2). With |x| ≤ 8 and s a mean of some x, Σ|x − s| ≤ 16·m and
   /// Σ(x − s)² ≤ 2·64·m.
   @Test(arguments: cases) func momentsAgree(_ c: Case) throws {
     let x = TestData.integers(c.shape, in: -8...8, seed: 5)

@@ -117,7 +117,8 @@ final class Execution {
   }
 
   /// The elements of an output; they stay where they are until the next run.
-  func output<Element>(_ name: String, of type: Element.Type) throws -> UnsafeBufferPointer<Element> {
+  func output<Element>(_ name: String, of type: Element.Type) throws -> UnsafeBufferPointer<Element>
+  {
     try workspace.withOutput(name) { $0.assumingMemoryBound(to: Element.self) }
   }
 
