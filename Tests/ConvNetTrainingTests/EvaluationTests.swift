@@ -16,7 +16,7 @@ import Testing
   }
 
   @Test func linesSayEverything() {
-    var progress = Progress(
+    var progress = TrainingProgress(
       epoch: 2, epochs: 5, step: 30, stepsPerEpoch: 60, loss: 0.25, accuracy: 0.915,
       learningRate: 0.1, imagesPerSecond: 12_345.6, secondsLeft: 75, rejectedUpdates: 0)
     let bar = ProgressBar.line(progress, hasBar: true)

@@ -71,7 +71,7 @@ import Testing
     let trainer = try trainer(
       smallNetwork(size: 8, classes: 2), optimizer: optimizer,
       schedule: .cosine(steps: 48, warmUpSteps: 4))
-    var seen: [Progress] = []
+    var seen: [TrainingProgress] = []
     let reports = try trainer.run(epochs: 4, data: data, validation: test) { seen.append($0) }
     #expect(reports.count == 4 && seen.count == 48 && trainer.epochCount == 4)
     #expect(reports[3].loss < reports[0].loss / 2, "\(reports.map(\.loss))")

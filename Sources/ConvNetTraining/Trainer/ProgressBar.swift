@@ -22,7 +22,7 @@ public final class ProgressBar {
   }
 
   /// Shows where the training is; ten times a second at most.
-  public func update(_ progress: Progress) {
+  public func update(_ progress: TrainingProgress) {
     let now = clock.now
     let pause: Duration = isTerminal ? .milliseconds(100) : .seconds(30)
     if lastShown == nil { lastShown = isTerminal ? .some(now - pause) : now }
@@ -35,7 +35,8 @@ public final class ProgressBar {
   }
 
   /// One line, without its end.
-  package static func line(_ progress: Progress, title: String = "", hasBar: Bool) -> String {
+  package static func line(_ progress: TrainingProgress, title: String = "", hasBar: Bool) -> String
+  {
     var line = "\(title)epoch \(progress.epoch)/\(progress.epochs)"
     if hasBar, !progress.isEpochEnd {
       line += " " + bar(Double(progress.step) / Double(max(progress.stepsPerEpoch, 1)))

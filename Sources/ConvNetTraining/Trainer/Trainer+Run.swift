@@ -29,7 +29,7 @@ extension Trainer {
   @discardableResult
   public func run(
     epochs: Int, data: TrainingData, validation: TrainingData? = nil,
-    remainder: RemainderPolicy = .drop, progress: (Progress) -> Void = { _ in }
+    remainder: RemainderPolicy = .drop, progress: (TrainingProgress) -> Void = { _ in }
   ) throws -> [EpochReport] {
     try ports.check(data)
     if let validation { try ports.check(validation) }
@@ -54,7 +54,7 @@ extension Trainer {
   /// One epoch of a run.
   private func runEpoch(
     _ assembler: BatchAssembler, course: inout Course, validation: TrainingData?,
-    progress: (Progress) -> Void
+    progress: (TrainingProgress) -> Void
   ) throws -> EpochReport {
     let order = assembler.data.order(seed: seed, epoch: epochCount)
     let random = Augmentation.random(seed: seed, epoch: epochCount)
@@ -115,11 +115,11 @@ private struct Course {
   }
 
   /// The position after a step; time spent outside epochs, such as on validation, does not count.
-  mutating func progress(step: Int, rate: Double, rejected: Int) -> Progress {
+  mutating func progress(step: Int, rate: Double, rejected: Int) -> TrainingProgress {
     epochSeconds = (clock.now - start) / .seconds(1)
     let done = (epochsStarted - 1) * stepsPerEpoch + step
     let perStep = (earlierSeconds + epochSeconds) / Double(done)
-    return Progress(
+    return TrainingProgress(
       epoch: firstEpoch + epochsStarted, epochs: firstEpoch + epochs, step: step,
       stepsPerEpoch: stepsPerEpoch, loss: epoch.loss, accuracy: epoch.accuracy,
       learningRate: rate, imagesPerSecond: Double(epoch.count) / max(epochSeconds, 1e-9),
@@ -127,7 +127,7 @@ private struct Course {
   }
 
   /// The epoch's point of the learning curve.
-  func report(_ last: Progress, seconds: Double) -> EpochReport {
+  func report(_ last: TrainingProgress, seconds: Double) -> EpochReport {
     EpochReport(
       epoch: last.epoch, loss: last.loss, accuracy: last.accuracy,
       validationLoss: last.validation?.loss, validationAccuracy: last.validation?.accuracy,

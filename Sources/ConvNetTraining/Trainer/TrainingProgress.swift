@@ -1,5 +1,5 @@
 /// Where a training is, after each step.
-public struct Progress: Hashable, Sendable {
+public struct TrainingProgress: Hashable, Sendable {
   /// The epoch, counted from 1.
   public var epoch: Int
   /// The epoch after which the run ends.
