@@ -1,0 +1,237 @@
+/// Folds batch norm with running statistics into the convolution or dense layer beside it.
+///
+/// With a = γ/√(σ̂² + ε) and b = β − a·μ̂ per channel, computed in Double and rounded once:
+///
+/// - *layer → batch norm*: a·(w ∗ x + c) + b = (a·w) ∗ x + (a·c + b), a and b by output channel.
+/// - *batch norm → layer*: w ∗ (a·x + b) + c = (w·a) ∗ x + (c + Σ w·b), a and b by input channel; only
+///   where the layer adds no padding or b = 0, because padding is zero after batch norm, not before it.
+///
+/// Both hold only where the value between the two has one reader and is no output, and where the layer's
+/// parameters are the model's. What does not fold stays; the report says why. The derived parameters have
+/// names of their own, so that nobody takes them for the trained ones.
+public struct FoldBatchNormalization: ModelPass {
+  /// What became of the batch-norm layers of a model.
+  public struct Report: Sendable {
+    /// One folded layer.
+    public struct Fold: Sendable, Hashable {
+      /// The batch-norm layer.
+      public let normalization: String
+      /// The layer that took it in.
+      public let layer: String
+      /// The value that both models compute: the batch norm's result, or that of the layer behind it.
+      package let value: Graph.ValueID
+    }
+
+    /// Layers that were folded, in the order of the graph.
+    public internal(set) var folds: [Fold] = []
+    /// Layers that were not, and why.
+    public internal(set) var kept: [(normalization: String, reason: String)] = []
+  }
+
+  /// Makes the pass.
+  public init() {}
+
+  /// The pass's name in reports.
+  public var name: String { "fold batch norm" }
+
+  /// The folded model, for inference.
+  public func apply(to model: Model) throws -> Model { try fold(model).model }
+
+  /// The folded model, for inference, and what became of each layer.
+  ///
+  /// - Throws: `GraphError` where the model cannot be brought into inference form.
+  public func fold(_ model: Model) throws -> (model: Model, report: Report) {
+    var folder = Folder(
+      graph: try ResolveMode(.inference).apply(to: model.graph), model: model)
+    for index in folder.graph.nodes.indices { folder.visit(index) }
+    return (try folder.result(), folder.report)
+  }
+}
+
+private struct Folder {
+  var graph: Graph
+  let model: Model
+  var report = FoldBatchNormalization.Report()
+  private var derived: [String: Tensor] = [:]
+  private var removed: Set<Int> = []
+
+  init(graph: Graph, model: Model) {
+    self.graph = graph
+    self.model = model
+  }
+
+  func result() throws -> Model {
+    var result = graph
+    result.nodes = graph.nodes.indices.filter { !removed.contains($0) }.map { graph.nodes[$0] }
+    let read = Set(result.nodes.flatMap(\.inputs) + result.outputs.map(\.value))
+    result.parameters.removeAll { !read.contains($0.value) }
+    result.states.removeAll { !read.contains($0.value) }
+    try result.verify()
+    let names = Set(result.parameters.map(\.name))
+    let parameters = model.parameters.merging(derived) { $1 }.filter { names.contains($0.key) }
+    let states = Set(result.states.map(\.name))
+    return try Model(
+      graph: result, parameters: parameters, state: model.state.filter { states.contains($0.key) },
+      metadata: model.metadata)
+  }
+
+  mutating func visit(_ index: Int) {
+    let node = graph.nodes[index]
+    guard case .normalize(let normalize) = node.operation else { return }
+    guard normalize.source == .running else {
+      return report.kept.append((node.name, "it normalises with the batch's own statistics"))
+    }
+    guard let (a, b) = coefficients(node, normalize) else {
+      return report.kept.append((node.name, "its statistics or parameters are not all finite"))
+    }
+    let rank = graph.type(of: node.inputs[0]).rank
+    guard normalize.axis == -1 || normalize.axis == rank - 1 else {
+      return report.kept.append((node.name, "its channels are not the last axis"))
+    }
+    if foldIntoProducer(index, a, b) || foldIntoReader(index, a, b) { return }
+    report.kept.append((node.name, "no layer beside it can take it in"))
+  }
+
+  // MARK: The two patterns
+
+  private mutating func foldIntoProducer(_ index: Int, _ a: [Double], _ b: [Double]) -> Bool {
+    let node = graph.nodes[index]
+    guard let producer = live(producerOf: node.inputs[0]), isOnlyRead(node.inputs[0]),
+      let layer = Layer(graph.nodes[producer], in: self)
+    else { return false }
+    let w = layer.weight.doubles.enumerated().map { $1 * a[$0 % layer.outputs] }
+    let c = (0..<layer.outputs).map { a[$0] * layer.bias[$0] + b[$0] }
+    replace(producer, layer, weight: w, bias: c, normalization: node.name)
+    graph.nodes[producer].outputs = node.outputs
+    removed.insert(index)
+    report.folds.append(
+      .init(normalization: node.name, layer: layer.name, value: node.outputs[0]))
+    return true
+  }
+
+  private mutating func foldIntoReader(_ index: Int, _ a: [Double], _ b: [Double]) -> Bool {
+    let node = graph.nodes[index]
+    guard isOnlyRead(node.outputs[0]), let reader = live(readerOf: node.outputs[0]),
+      graph.nodes[reader].inputs[0] == node.outputs[0],
+      let layer = Layer(graph.nodes[reader], in: self),
+      !layer.pads || b.allSatisfy({ $0 == 0 })
+    else { return false }
+    var w = layer.weight.doubles
+    var c = layer.bias
+    let (inputs, outputs) = (layer.inputs, layer.outputs)
+    for position in w.indices {
+      // w is [taps][inputs of a group][outputs]; the group of an output gives its input channels.
+      let output = position % outputs
+      let group = output / (outputs / layer.groups)
+      let input = group * inputs + position / outputs % inputs
+      c[output] += w[position] * b[input]
+      w[position] *= a[input]
+    }
+    replace(reader, layer, weight: w, bias: c, normalization: node.name)
+    graph.nodes[reader].inputs[0] = node.inputs[0]
+    removed.insert(index)
+    report.folds.append(
+      .init(
+        normalization: node.name, layer: layer.name, value: graph.nodes[reader].outputs[0]))
+    return true
+  }
+
+  private mutating func replace(
+    _ index: Int, _ layer: Layer, weight: [Double], bias: [Double], normalization: String
+  ) {
+    let names = ["weight", "bias"].map { "\(layer.name).\($0)|\(normalization)" }
+    derived[names[0]] = Tensor(weight.map { Float($0) }, shape: layer.weight.shape)
+    derived[names[1]] = Tensor(bias.map { Float($0) }, shape: [bias.count])
+    let values = names.map { name -> Graph.ValueID in
+      let shape = derived[name]?.shape ?? []
+      graph.types.append(TensorType(.float32, shape))
+      let value = Graph.ValueID(graph.types.count - 1)
+      graph.parameters.append(
+        Graph.Parameter(
+          name: name, value: value, role: shape.rank == 1 ? .bias : layer.role, isTrainable: false))
+      return value
+    }
+    graph.nodes[index].inputs = [graph.nodes[index].inputs[0]] + values
+  }
+
+  // MARK: Looking around
+
+  private func live(producerOf value: Graph.ValueID) -> Int? {
+    graph.nodes.indices.first { !removed.contains($0) && graph.nodes[$0].outputs.contains(value) }
+  }
+
+  private func live(readerOf value: Graph.ValueID) -> Int? {
+    graph.nodes.indices.first { !removed.contains($0) && graph.nodes[$0].inputs.contains(value) }
+  }
+
+  private func isOnlyRead(_ value: Graph.ValueID) -> Bool {
+    let readers = graph.nodes.indices.reduce(0) { count, index in
+      removed.contains(index)
+        ? count : count + graph.nodes[index].inputs.count { $0 == value }
+    }
+    return readers == 1 && !graph.outputs.contains { $0.value == value }
+  }
+
+  /// The tensor of a parameter or state value.
+  func tensor(_ value: Graph.ValueID) -> Tensor? {
+    if let parameter = graph.parameters.first(where: { $0.value == value }) {
+      return derived[parameter.name] ?? model.parameters[parameter.name]
+    }
+    return graph.states.first { $0.value == value }.flatMap { model.state[$0.name] }
+  }
+
+  private func coefficients(
+    _ node: Graph.Node, _ normalize: Normalize
+  ) -> (a: [Double], b: [Double])? {
+    guard let mean = tensor(node.inputs[1])?.doubles,
+      let variance = tensor(node.inputs[2])?.doubles
+    else { return nil }
+    let scale = normalize.scaleIndex.map { tensor(node.inputs[$0])?.doubles } ?? mean.map { _ in 1 }
+    let shift = normalize.shiftIndex.map { tensor(node.inputs[$0])?.doubles } ?? mean.map { _ in 0 }
+    guard let scale, let shift else { return nil }
+    let a = mean.indices.map { scale[$0] / (variance[$0] + normalize.epsilon).squareRoot() }
+    let b = mean.indices.map { shift[$0] - a[$0] * mean[$0] }
+    guard (a + b).allSatisfy(\.isFinite) else { return nil }
+    return (a, b)
+  }
+}
+
+/// A convolution or dense layer whose weight and bias are the model's.
+private struct Layer {
+  let name: String
+  let weight: Tensor
+  let bias: [Double]
+  let role: ParameterRole
+  let groups: Int
+  /// Whether zeros are added around the input.
+  let pads: Bool
+
+  /// Input channels of one group.
+  var inputs: Int { weight.shape[weight.shape.rank - 2] }
+  var outputs: Int { weight.shape[weight.shape.rank - 1] }
+
+  init?(_ node: Graph.Node, in folder: Folder) {
+    switch node.operation {
+    case .convolution(let convolution):
+      (role, groups) = (.convolutionFilter, convolution.groups)
+      pads =
+        switch convolution.window.padding {
+        case .valid: false
+        case .same, .sameLower: convolution.window.kernel.contains { $0 > 1 }
+        case .explicit(let before, let after): (before + after).contains { $0 > 0 }
+        }
+    case .matrixMultiply(let multiply) where !multiply.transposesLeft && !multiply.transposesRight:
+      (role, groups, pads) = (.denseWeight, 1, false)
+    default: return nil
+    }
+    guard let weight = folder.tensor(node.inputs[1]), weight.shape.rank >= 2 else { return nil }
+    self.weight = weight
+    name = node.name
+    if node.inputs.count > 2 {
+      guard let bias = folder.tensor(node.inputs[2]) else { return nil }
+      self.bias = bias.doubles
+    } else {
+      bias = [Double](repeating: 0, count: weight.shape[weight.shape.rank - 1])
+    }
+  }
+}
