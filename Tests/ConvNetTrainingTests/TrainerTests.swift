@@ -148,6 +148,21 @@ import Testing
     #expect(spoilt.rejectedUpdates == 1 && spoilt.stepCount == 1)
   }
 
+  /// Twenty steps, of which at most half an epoch warms up: factors ⅕ to 1, then half a cosine.
+  @Test func recipesSetTheLengthOfTheSchedule() throws {
+    let data = try bands(85, size: 8, classes: 2, seed: 8)
+    let model = try Model(initializing: smallNetwork(size: 8, classes: 2), seed: 1)
+    var recipe = Recipe.standard(for: .fashion)
+    (recipe.epochs, recipe.batchSize) = (2, 8)
+    let trainer = try recipe.trainer(for: model, data: data, seed: 1, lanes: Lanes(count: 1))
+    #expect(trainer.schedule == .cosine(steps: 20, warmUpSteps: 5))
+    var rates: [Double] = []
+    try trainer.run(epochs: recipe.epochs, data: data) { rates.append($0.learningRate) }
+    #expect(rates.count == 20 && rates.max() == recipe.optimizer.learningRate)
+    #expect(rates[0] == recipe.optimizer.learningRate * 0.2)
+    #expect(rates[19] < recipe.optimizer.learningRate / 50)
+  }
+
   @Test func remaindersAreKeptOrDropped() throws {
     let data = try bands(21, size: 8, classes: 2, seed: 7)
     let graph = try smallNetwork(size: 8, classes: 2)

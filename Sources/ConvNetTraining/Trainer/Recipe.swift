@@ -1,0 +1,58 @@
+public import ConvNetEngine
+public import ConvNetGraph
+
+/// A way of training that suits a network: everything but the model and the data.
+///
+///     let recipe = Recipe.standard(for: .fashion)
+///     let trainer = try recipe.trainer(for: model, data: train, seed: 1)
+///     try trainer.run(epochs: recipe.epochs, data: train, validation: test)
+public struct Recipe: Hashable, Sendable {
+  /// How often all images are seen.
+  public var epochs: Int
+  /// The images of a step.
+  public var batchSize: Int
+  /// How parameters follow their gradients.
+  public var optimizer: Optimizer
+  /// How much of the one-hot target is spread over all classes, in 0..<1.
+  public var labelSmoothing: Double
+  /// Changes of training images.
+  public var augmentation: Augmentation?
+  /// Steps during which the rate grows, half an epoch at most; half a cosine down to 0 follows.
+  public var warmUpSteps: Int
+
+  /// Makes a recipe.
+  public init(
+    epochs: Int, batchSize: Int = 128, optimizer: Optimizer, labelSmoothing: Double = 0,
+    augmentation: Augmentation? = nil, warmUpSteps: Int = 200
+  ) {
+    self.epochs = epochs
+    self.batchSize = batchSize
+    self.optimizer = optimizer
+    self.labelSmoothing = labelSmoothing
+    self.augmentation = augmentation
+    self.warmUpSteps = warmUpSteps
+  }
+
+  /// What a built-in network is trained with unless told otherwise, with batch normalisation or without.
+  public static func standard(for network: Network) -> Recipe {
+    let sgd = SGD(learningRate: 0.05, nesterov: true, weightDecay: .coupled(5e-4))
+    return switch network {
+    case .lenet: Recipe(epochs: 5, optimizer: .sgd(sgd))
+    case .fashion: Recipe(epochs: 4, optimizer: .sgd(sgd))
+    }
+  }
+
+  /// Prepares a training on data whose number sets the length of the schedule.
+  ///
+  /// - Throws: as `Trainer.init`.
+  public func trainer(
+    for model: Model, data: TrainingData, seed: UInt64, lanes: Lanes = .shared
+  ) throws -> Trainer {
+    let steps = data.stepCount(batchSize: batchSize)
+    return try Trainer(
+      model: model, loss: .softmaxCrossEntropy(labelSmoothing: labelSmoothing),
+      optimizer: optimizer,
+      schedule: .cosine(steps: epochs * steps, warmUpSteps: min(warmUpSteps, steps / 2)),
+      batchSize: batchSize, seed: seed, augmentation: augmentation, lanes: lanes)
+  }
+}
