@@ -76,6 +76,12 @@
       cnl_window *win, long firstRow, long lastRow), (dx, dy, w, win, firstRow, lastRow))         \
   X(void, depthwise_filter_gradient, (double *dw, const float *dy, const float *x, const          \
       cnl_window *win, long firstRow, long lastRow), (dw, dy, x, win, firstRow, lastRow))         \
+  X(void, thin_convolution, (float *y, const float *x, const float *w, const float *bias, float   \
+      lo, float hi, const cnl_window *win, long filters, float *scratch, long firstRow, long      \
+      lastRow), (y, x, w, bias, lo, hi, win, filters, scratch, firstRow, lastRow))                \
+  X(void, thin_filter_gradient, (double *dw, const float *dy, const float *x, const cnl_window    \
+      *win, long filters, float *scratch, long firstRow, long lastRow), (dw, dy, x, win,          \
+      filters, scratch, firstRow, lastRow))                                                       \
   X(void, max_pool, (float *y, const float *x, const cnl_window *w, long firstRow, long           \
       lastRow), (y, x, w, firstRow, lastRow))                                                     \
   X(void, max_pool_gradient, (float *dx, const float *dy, const float *x, const cnl_window        \

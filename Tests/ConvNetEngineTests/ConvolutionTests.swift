@@ -62,7 +62,7 @@ import Testing
   ]
 
   @Test(arguments: geometries) func agreesWithTheReference(_ geometry: Geometry) throws {
-    let strategies: [String?] = [nil, "pointwise", "depthwise", "im2col"]
+    let strategies: [String?] = [nil, "pointwise", "depthwise", "thin", "im2col"]
     for parameters in [[], [1, 2]] as [Set<Int>] {
       try checkOperation(
         .convolution(geometry.operation), geometry.operands(seed: 1),

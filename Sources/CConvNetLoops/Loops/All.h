@@ -25,6 +25,7 @@
 #include "Depthwise.h"
 #include "DepthwiseInput.h"
 #include "DepthwiseFilter.h"
+#include "Thin.h"
 #include "Pooling.h"
 #include "Softmax.h"
 #include "Random.h"

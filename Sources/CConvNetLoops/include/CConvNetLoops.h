@@ -186,6 +186,22 @@ void cnl_depthwise_filter_gradient(
     double *dw, const float *dy, const float *x, const cnl_window *win, long firstRow,
     long lastRow);
 
+// MARK: Convolution of few channels, one image; dilationWidth is 1, w is [kh][kw][C][filters]
+
+/// Floats of scratch for the two functions below: the padded rows under one output row.
+static inline long cnl_thin_scratch(const cnl_window *win) {
+  return win->kernelHeight * ((win->outputWidth - 1) * win->strideWidth + win->kernelWidth) *
+         win->channels;
+}
+/// Output rows [firstRow, lastRow): y = clamp(bias + Σ x·w, lo, hi); bias has `filters` entries.
+void cnl_thin_convolution(
+    float *y, const float *x, const float *w, const float *bias, float lo, float hi,
+    const cnl_window *win, long filters, float *scratch, long firstRow, long lastRow);
+/// dw += the part of output rows [firstRow, lastRow); float sums of at most 128 pixels, in Double.
+void cnl_thin_filter_gradient(
+    double *dw, const float *dy, const float *x, const cnl_window *win, long filters,
+    float *scratch, long firstRow, long lastRow);
+
 // MARK: Pooling, one image
 
 /// Output rows [firstRow, lastRow). Padding never wins; a NaN does.

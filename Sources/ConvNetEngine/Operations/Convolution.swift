@@ -31,14 +31,16 @@ extension PlanCompiler {
           shape: shape, product: product, x: x, packed: packed, bias: bias, residual: residual, y: y
         ),
         reads: reads + [packed], writes: [y])
-    case .depthwise:
+    case .depthwise, .thin:
       let y = try output()
-      let clamps = residual == nil
-      emit(
-        DepthwiseConvolution(
-          shape: shape, x: x, filter: filter, bias: bias, low: clamps ? epilogue.low : -.infinity,
-          high: clamps ? epilogue.high : .infinity, y: y),
-        reads: [x, filter, bias], writes: [y])
+      let (low, high) = residual == nil ? (epilogue.low, epilogue.high) : (-.infinity, .infinity)
+      let step: any Step =
+        strategy == .depthwise
+        ? DepthwiseConvolution(
+          shape: shape, x: x, filter: filter, bias: bias, low: low, high: high, y: y)
+        : ThinConvolution(
+          shape: shape, x: x, filter: filter, bias: bias, low: low, high: high, y: y)
+      emit(step, reads: [x, filter, bias], writes: [y])
       if let residual {
         emitAddClamp(y, residual, epilogue, count: shape.images * shape.pixels * shape.filters)
       }

@@ -8,13 +8,15 @@ extension PlanCompiler {
     let shape = try convolutionShape(convolution, input: node.inputs[1], filter: node.inputs[2])
     let (dy, x) = (input(0), input(1))
     let count = shape.depth * shape.filters
-    if shape.isDepthwise {
-      let parts = temporary(doubles: DepthwiseFilterGradient.pieces(shape).count * count)
-      emit(
-        DepthwiseFilterGradient(shape: shape, dy: dy, x: x, parts: parts), reads: [dy, x],
-        writes: [parts])
-      let dw = try output()
+    if shape.isDepthwise || shape.isThin {
       let partCount = DepthwiseFilterGradient.pieces(shape).count
+      let parts = temporary(doubles: partCount * count)
+      let step: any Step =
+        shape.isDepthwise
+        ? DepthwiseFilterGradient(shape: shape, dy: dy, x: x, parts: parts)
+        : ThinFilterGradient(shape: shape, dy: dy, x: x, parts: parts)
+      emit(step, reads: [dy, x], writes: [parts])
+      let dw = try output()
       emit(
         SumPartsStep(parts: parts, partCount: partCount, output: dw, count: count, isDouble: true),
         reads: [parts], writes: [dw], suffix: "sum")

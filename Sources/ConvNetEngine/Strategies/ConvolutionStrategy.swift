@@ -9,6 +9,8 @@ enum ConvolutionStrategy: String, CaseIterable, Sendable {
   case pointwise
   /// Vector loops over pixels, every channel by itself.
   case depthwise
+  /// Vector loops over filters, for images of few channels.
+  case thin
   /// Rows of im2col in tiles of bounded size, times packed panels.
   case im2col
 
@@ -21,6 +23,8 @@ enum ConvolutionStrategy: String, CaseIterable, Sendable {
       return nil
     case .depthwise:
       return shape.isDepthwise ? nil : "channels are not separate"
+    case .thin:
+      return shape.isThin ? nil : "more than 4 channels, groups, dilation or rows too long"
     case .im2col:
       return nil
     }
