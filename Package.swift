@@ -59,7 +59,10 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "ConvNet",
-      dependencies: ["ConvNetGraph", "ConvNetEngine", "ConvNetTraining", "ConvNetFormats"],
+      dependencies: [
+        "ConvNetGraph", "ConvNetEngine", "ConvNetTraining", "ConvNetFormats", "OpenBLAS",
+        "CConvNetLoops",
+      ],
       swiftSettings: strict),
     .executableTarget(
       name: "ConvNetTool",

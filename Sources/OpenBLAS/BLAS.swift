@@ -14,6 +14,8 @@ public enum BLAS {
   public enum Kernel: Sendable, Equatable {
     /// The best one for this CPU, unless the user's `OPENBLAS_CORETYPE` names another.
     case automatic
+    /// The best one for this CPU, even where `OPENBLAS_CORETYPE` names another.
+    case recommended
     /// The one OpenBLAS chose when it was loaded.
     case keep
     /// The one of this name, such as `"SkylakeX"`; it goes before `OPENBLAS_CORETYPE`.

@@ -57,6 +57,8 @@ package struct KernelChoice: Equatable, Sendable {
       return Self(core: nil, reason: "\(current) was kept because the program asked for it.")
     case .named(let name):
       return named(name, facts)
+    case .recommended:
+      return automatic(facts)
     case .automatic:
       guard let user = facts.environmentCore else { return automatic(facts) }
       let better = automatic(facts).core.map { "; without it \($0) would be" } ?? ""
@@ -105,10 +107,10 @@ package struct KernelChoice: Equatable, Sendable {
         core: nil,
         reason: "\(current) was kept: the CPU has \(better.set), but this OpenBLAS cannot change.")
     }
+    let source = facts.environmentCore == nil ? "OpenBLAS chose" : "OPENBLAS_CORETYPE asks for"
     return Self(
       core: better.core,
-      reason: "OpenBLAS chose \(current), but the CPU has \(better.set), which \(better.core) uses."
-    )
+      reason: "\(source) \(current), but the CPU has \(better.set), which \(better.core) uses.")
   }
 
   private static let beforeHaswell: Set = [

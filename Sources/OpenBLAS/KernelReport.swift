@@ -31,7 +31,7 @@ extension BLAS {
     public let defaultCore: String
     /// The kernels in use.
     public let core: String
-    /// What `.automatic` would take in place of ``defaultCore`` if no variable were set.
+    /// What `.recommended` takes in place of ``defaultCore``.
     public let recommendedCore: String
     /// Why these kernels are in use, as a sentence.
     public let reason: String

@@ -62,9 +62,7 @@ package struct KernelSwitch {
     let configuration = String(cString: openblas_get_config())
     let description = BuildDescription(configuration)
     let choice = KernelChoice.decide(request, facts)
-    var withoutUser = facts
-    withoutUser.environmentCore = nil
-    let recommended = KernelChoice.decide(.automatic, withoutUser).core ?? facts.defaultCore
+    let recommended = KernelChoice.decide(.recommended, facts).core ?? facts.defaultCore
     openblas_set_num_threads(1)
     if OpenMP.isUsed { OpenMP.limitCallingThread() }
     let (core, selfTest, fallbacks) = settle(choice)

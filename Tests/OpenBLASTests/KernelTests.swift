@@ -41,6 +41,7 @@ import Testing
     #expect(KernelChoice.decide(.named("HASWELL"), facts).core == nil)
     #expect(KernelChoice.decide(.named("SapphireRapids"), facts).core == nil)
     #expect(KernelChoice.decide(.keep, facts).core == nil)
+    #expect(KernelChoice.decide(.recommended, facts).core == "SkylakeX")
     facts.environmentCore = nil
     facts.canSwitch = false
     #expect(KernelChoice.decide(.automatic, facts).core == nil)

@@ -1,0 +1,47 @@
+import ArgumentParser
+import ConvNet
+
+/// `convnet evaluate`: how a saved model does on labelled images.
+struct EvaluateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "evaluate",
+    abstract: "Measures a saved model on the test images of a data set.")
+
+  @Argument(help: "A model that train --save wrote.") var model: String
+  @OptionGroup var dataOptions: DataOptions
+  @OptionGroup var laneOptions: LaneOptions
+  @OptionGroup var kernelOptions: KernelOptions
+  @Flag(help: "Print JSON only.") var json = false
+
+  /// The shape of the JSON.
+  struct Result: Encodable {
+    var accuracy: Double
+    var loss: Double
+    var count: Int
+    var classes: [String]
+    /// For each true class (row) how often each class was predicted (column).
+    var confusion: [[Int]]
+  }
+
+  func run() throws {
+    try kernelOptions.bootstrap()
+    let lanes = try laneOptions.make()
+    let model = try Model.load(model)
+    let data = try TrainingData(dataOptions.load().test, classNames: model.classNames)
+    let evaluation = try Evaluator(model, lanes: lanes).evaluate(data)
+    let result = Result(
+      accuracy: evaluation.accuracy, loss: evaluation.loss, count: evaluation.count,
+      classes: data.classNames, confusion: evaluation.confusion)
+    if json { return try Output.json(result) }
+    try Output.line(
+      "accuracy \(decimal(result.accuracy * 100, 2)) %, loss \(decimal(result.loss, 4)), "
+        + "\(result.count) images\n\nconfusion: true classes in rows, predictions in columns")
+    let names = result.classes
+    let header = [""] + names.indices.map(String.init) + ["recognised"]
+    let rows = zip(result.confusion, evaluation.recalls).enumerated().map { index, row in
+      ["\(index) \(names[index])"] + row.0.map(String.init)
+        + [row.1.map { decimal($0 * 100, 1) + " %" } ?? "none"]
+    }
+    try Output.table([header] + rows, right: Set(1...(names.count + 1)))
+  }
+}

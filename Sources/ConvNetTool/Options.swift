@@ -1,0 +1,79 @@
+import ArgumentParser
+import ConvNet
+import OpenBLAS
+
+/// Which of OpenBLAS's kernels compute.
+struct KernelOptions: ParsableArguments {
+  @Option(
+    help: """
+      OpenBLAS's kernels: automatic (suit the CPU, unless OPENBLAS_CORETYPE is set), recommended \
+      (suit the CPU in any case), keep (OpenBLAS's choice) or a name such as SkylakeX.
+      """)
+  var kernels = "automatic"
+
+  /// What is asked of the library.
+  var request: BLAS.Kernel {
+    switch kernels {
+    case "automatic": .automatic
+    case "recommended": .recommended
+    case "keep": .keep
+    default: .named(kernels)
+    }
+  }
+
+  /// Chooses the kernels and gives their name; to be called before anything computes.
+  ///
+  /// - Throws: `ToolError` where kernels of the wanted name cannot be had.
+  @discardableResult
+  func bootstrap() throws -> String {
+    let report = BLAS.bootstrap(kernel: request)
+    if case .named(let name) = request, report.core.lowercased() != name.lowercased() {
+      throw ToolError(report.fallbacks.first ?? report.reason)
+    }
+    if case .failed(let why) = report.selfTest {
+      throw ToolError("OpenBLAS computes wrongly with its \(report.core) kernels: \(why)")
+    }
+    return report.core
+  }
+
+  /// Remarks that the environment costs speed, where it does; for commands that compute for long.
+  func remarkOnEnvironment() {
+    let report = BLAS.bootstrap(kernel: request)
+    guard report.environmentRespected, report.recommendedCore != report.core else { return }
+    Output.remark(
+      "OPENBLAS_CORETYPE keeps OpenBLAS at its \(report.core) kernels, \(report.recommendedCore) "
+        + "suits this CPU better: unset it or pass --kernels recommended.")
+  }
+}
+
+/// How many threads compute.
+struct LaneOptions: ParsableArguments {
+  @Option(
+    parsing: .unconditional,
+    help: "Threads that compute, 1 to 1024; by default as many as this process may use."
+  )
+  var lanes: Int?
+
+  func make() throws -> Lanes {
+    try lanes.map { try Lanes(count: $0) } ?? .shared
+  }
+}
+
+/// Where labelled images come from.
+struct DataOptions: ParsableArguments {
+  @Option(
+    help: "fashion-mnist, or a folder with the four files of the MNIST family, plain or .gz.")
+  var data: String
+
+  func load() throws -> ImageDataset {
+    data == "fashion-mnist" ? try FashionMNIST.load() : try IDXFolder.load(data)
+  }
+}
+
+extension Model {
+  /// Reads a model that `train --save` wrote.
+  static func load(_ path: String) throws -> Model { try ModelFile.load(path) }
+}
+
+/// A number with so many digits after the point.
+func decimal(_ value: Double, _ digits: Int) -> String { ProgressBar.decimal(value, digits) }

@@ -1,0 +1,96 @@
+import ArgumentParser
+import ConvNet
+import ConvNetReference
+
+/// `convnet run`: arrays go in, arrays come out.
+struct RunCommand: ParsableCommand {
+  /// Who computes.
+  enum Executor: String, ExpressibleByArgument, CaseIterable {
+    case engine, reference
+  }
+
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Runs a saved model, in inference mode, on arrays in NumPy's format.",
+    discussion: """
+      Arrays enter the network as they are, in the model's own layout; the normalisation of pixels \
+      that training found is in the model's metadata and is not applied. Without NAME= they are \
+      taken in the order in which the model declares its inputs or outputs, see convnet inspect.
+      """)
+
+  @Argument(help: "A model that train --save wrote.") var model: String
+  @Option(help: "[NAME=]FILE.npy, once for each input.") var input: [String]
+  @Option(help: "[NAME=]FILE.npy, for each output that is wanted.") var output: [String]
+  @Option(help: "engine (fast) or reference (naive loops in Double).")
+  var executor = Executor.engine
+  @OptionGroup var laneOptions: LaneOptions
+  @OptionGroup var kernelOptions: KernelOptions
+
+  func run() throws {
+    try kernelOptions.bootstrap()
+    let lanes = try laneOptions.make()
+    let model = try Model.load(model)
+    let graph = try ResolveMode(.inference).apply(to: model.graph)
+    let sources = try NamedPath.match(input, to: graph.inputs.map(\.name), kind: "input")
+    let targets = try NamedPath.match(output, to: graph.outputs.map(\.name), kind: "output")
+    if let missing = graph.inputs.first(where: { port in sources[port.name] == nil }) {
+      throw ToolError("the model's input “\(missing.name)” needs an --input")
+    }
+    let inputs = try sources.mapValues(NpyFile.read)
+    let outputs = try execute(model, inputs, wanted: targets.keys.sorted(), lanes: lanes)
+    for (name, path) in targets.sorted(by: { $0.key < $1.key }) {
+      guard let tensor = outputs[name] else { continue }
+      try NpyFile.write(tensor, to: path)
+      try Output.line("\(name) \(tensor.elementType.rawValue) \(tensor.shape) -> \(path)")
+    }
+  }
+
+  private func execute(
+    _ model: Model, _ inputs: [String: Tensor], wanted: [String], lanes: Lanes
+  ) throws -> [String: Tensor] {
+    switch executor {
+    case .reference:
+      return try Reference(model, mode: .inference).run(inputs: inputs)
+    case .engine:
+      let plan = try Plan(
+        model, mode: .inference, inputShapes: inputs.mapValues(\.shape), lanes: lanes)
+      var workspace = plan.makeWorkspace(for: ParameterStore(model))
+      for (name, tensor) in inputs { try workspace.setInput(name, to: tensor) }
+      plan.run(in: &workspace)
+      var outputs: [String: Tensor] = [:]
+      for name in wanted { outputs[name] = try workspace.output(name) }
+      return outputs
+    }
+  }
+}
+
+/// `[NAME=]FILE`, as the command line writes it.
+enum NamedPath {
+  /// Gives every file a name: its own, or the first of `names` that is left.
+  ///
+  /// Only names that exist count as such, so that a path may hold an equals sign.
+  static func match(
+    _ arguments: [String], to names: [String], kind: String
+  ) throws -> [String: String] {
+    var paths: [String: String] = [:]
+    var unnamed: [String] = []
+    for argument in arguments {
+      let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      guard parts.count == 2, names.contains(String(parts[0])) else {
+        unnamed.append(argument)
+        continue
+      }
+      guard paths.updateValue(String(parts[1]), forKey: String(parts[0])) == nil else {
+        throw ToolError("the \(kind) “\(parts[0])” is given twice")
+      }
+    }
+    let left = names.filter { paths[$0] == nil }
+    guard unnamed.count <= left.count else {
+      throw ToolError(
+        "“\(unnamed[left.count])” belongs to no \(kind) of the model, which has: "
+          + names.joined(separator: ", "))
+    }
+    for (name, path) in zip(left, unnamed) { paths[name] = path }
+    return paths
+  }
+}

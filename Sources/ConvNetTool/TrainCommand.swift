@@ -1,0 +1,169 @@
+import ArgumentParser
+import ConvNet
+import Glibc
+
+/// `convnet train`: a built-in network learns from labelled images.
+struct TrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train",
+    abstract: "Trains a built-in network and prints its learning curve.",
+    discussion: """
+      Every network has a recipe of its own; epochs, batch size and learning rate can be told. One \
+      seed gives the same model on every repeat and for any number of lanes. With --json every \
+      epoch is an object on a line of its own, and so is the result, which comes last.
+      """)
+
+  @OptionGroup var dataOptions: DataOptions
+  @Option(help: "The network: \(Network.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var network: String
+  @Option(parsing: .unconditional, help: "How often all images are seen.") var epochs: Int?
+  @Option(parsing: .unconditional, help: "Images of a step.") var batchSize: Int?
+  @Option(parsing: .unconditional, help: "The largest learning rate.") var learningRate: Double?
+  @Option(
+    parsing: .unconditional, help: "What initial weights and the order of images are drawn from.")
+  var seed: UInt64 = 1
+  @Flag(help: "Leave batch normalisation out; convolutions have biases instead.")
+  var noBatchNorm = false
+  @Option(help: "Where to write the model, as a safetensors file.") var save: String?
+  @OptionGroup var laneOptions: LaneOptions
+  @OptionGroup var kernelOptions: KernelOptions
+  @Flag(help: "Print JSON only.") var json = false
+
+  func run() throws {
+    let network = try Network.named(network)
+    let recipe = try recipe(for: network)
+    if let save { try checkFolder(of: save) }
+    let kernels = try kernelOptions.bootstrap()
+    let lanes = try laneOptions.make()
+    let dataset = try dataOptions.load()
+    let (training, test) = try (TrainingData(dataset.train), TrainingData(dataset.test))
+    let graph = try network.graph(for: training, batchNormalization: !noBatchNorm)
+    var model = try Model(initializing: graph, seed: seed)
+    model.normalization = try training.measuredNormalization()
+    model.classNames = training.classNames
+    model.networkName = network.rawValue
+    let trainer = try recipe.trainer(for: model, data: training, seed: seed, lanes: lanes)
+    kernelOptions.remarkOnEnvironment()
+    let clock = ContinuousClock()
+    let start = clock.now
+    let (last, failure) = try train(trainer, training, test, epochs: recipe.epochs, since: start)
+    let trained = trainer.model
+    if let save { try ModelFile.save(trained, to: save) }
+    if let failure { throw failure }
+    try report(
+      TrainingResult(
+        network: network.rawValue, batchNorm: !noBatchNorm, seed: seed, epochs: recipe.epochs,
+        parameters: graph.trainableCount, lanes: lanes.count, kernels: kernels,
+        accuracy: last.accuracy, loss: last.loss, seconds: (clock.now - start) / .seconds(1),
+        saved: save))
+  }
+
+  /// The network's own recipe, changed by what the command line says.
+  private func recipe(for network: Network) throws -> Recipe {
+    var recipe = Recipe.standard(for: network)
+    if let epochs { recipe.epochs = epochs }
+    if let batchSize { recipe.batchSize = batchSize }
+    if let learningRate {
+      switch recipe.optimizer {
+      case .sgd(var sgd):
+        sgd.learningRate = learningRate
+        recipe.optimizer = .sgd(sgd)
+      case .adam(var adam):
+        adam.learningRate = learningRate
+        recipe.optimizer = .adam(adam)
+      }
+    }
+    guard recipe.epochs >= 1 else {
+      throw ToolError("--epochs must be at least 1, not \(recipe.epochs)")
+    }
+    return recipe
+  }
+
+  /// Runs all epochs; the last one's result on the test images, and why the curve could not be
+  /// printed, which is no reason to lose the model.
+  private func train(
+    _ trainer: Trainer, _ training: TrainingData, _ test: TrainingData, epochs: Int,
+    since start: ContinuousClock.Instant
+  ) throws -> (last: Evaluation, failure: (any Error)?) {
+    let bar = ProgressBar()
+    var failure: (any Error)?
+    var last = Evaluation(classCount: test.classCount)
+    try trainer.run(epochs: epochs, data: training, validation: test) { progress in
+      guard let validation = progress.validation else { return bar.update(progress) }
+      last = validation
+      // The epoch's line below takes the place of the bar.
+      Output.clearBar()
+      let seconds = (ContinuousClock.now - start) / .seconds(1)
+      let point = CurvePoint(progress, validation, seconds: seconds)
+      do { try show(point, epochs: epochs) } catch { failure = error }
+    }
+    return (last, failure)
+  }
+
+  private func show(_ point: CurvePoint, epochs: Int) throws {
+    if json { return try Output.json(point, isCompact: true) }
+    let test =
+      "test loss \(decimal(point.validationLoss, 4))  "
+      + "accuracy \(decimal(point.validationAccuracy * 100, 2)) %"
+    try Output.line(
+      "epoch \(point.epoch)/\(epochs)  loss \(decimal(point.loss, 4))  "
+        + "accuracy \(decimal(point.accuracy * 100, 2)) %  |  \(test)  |  "
+        + "\(decimal(point.imagesPerSecond, 0)) images/s")
+  }
+
+  private func report(_ result: TrainingResult) throws {
+    if json { return try Output.json(result, isCompact: true) }
+    let place = result.saved.map { ", saved in \($0)" } ?? ""
+    try Output.line(
+      "\(result.network)\(result.batchNorm ? "" : " without batch norm"), \(result.parameters) "
+        + "parameters: test accuracy \(decimal(result.accuracy * 100, 2)) % after "
+        + "\(decimal(result.seconds, 1)) s\(place)")
+  }
+
+  /// Finds out before an hour of training that its result could not be saved.
+  private func checkFolder(of path: String) throws {
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+    guard access(folder, W_OK) == 0 else {
+      throw ToolError("\(path) cannot be written: \(String(cString: strerror(errno)))")
+    }
+  }
+}
+
+/// An epoch, as a line of JSON.
+struct CurvePoint: Codable {
+  var epoch: Int
+  var loss: Double
+  var accuracy: Double
+  var validationLoss: Double
+  var validationAccuracy: Double
+  var learningRate: Double
+  var imagesPerSecond: Double
+  /// Since training began.
+  var seconds: Double
+
+  init(_ progress: TrainingProgress, _ validation: Evaluation, seconds: Double) {
+    epoch = progress.epoch
+    loss = progress.loss
+    accuracy = progress.accuracy
+    validationLoss = validation.loss
+    validationAccuracy = validation.accuracy
+    learningRate = progress.learningRate
+    imagesPerSecond = progress.imagesPerSecond
+    self.seconds = seconds
+  }
+}
+
+/// What a training came to, as the last line of JSON; accuracy and loss are those of test images.
+struct TrainingResult: Codable {
+  var network: String
+  var batchNorm: Bool
+  var seed: UInt64
+  var epochs: Int
+  var parameters: Int
+  var lanes: Int
+  var kernels: String
+  var accuracy: Double
+  var loss: Double
+  var seconds: Double
+  var saved: String?
+}
