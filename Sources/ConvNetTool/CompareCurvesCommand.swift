@@ -23,7 +23,7 @@ struct CompareCurvesCommand: ParsableCommand {
       ["\(index + 1)"] + cells(a.points, index) + cells(b.points, index)
     }
     try Output.table(
-      [["", a.title, "", "", b.title], ["epoch"] + columns + columns] + rows,
+      [["", "", "", a.title, "", "", b.title], ["epoch"] + columns + columns] + rows,
       right: [0, 1, 2, 3, 4, 5, 6])
     for curve in [a, b] {
       guard let result = curve.result else { continue }
