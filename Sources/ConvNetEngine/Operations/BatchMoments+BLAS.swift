@@ -35,7 +35,7 @@ final class BLASMomentsStep: Step {
     mean.update(repeating: 0, count: 2 * channels)
     guard !range.isEmpty else { return }
     let x = context.floats(x) + range.lowerBound * channels
-    let first = min(block, range.count)
+    let first = min(ChannelLayout.shiftRows, range.count)
     columnSums(x, rows: first, ones: ones, into: shift)
     UncheckedBLAS.sscal(count: channels, alpha: 1 / Float(first), x: shift)
     var row = 0
@@ -66,7 +66,9 @@ final class BLASMomentsStep: Step {
 }
 
 /// The `.blas` strategy of scale and shift: β is laid over the rows, then `sgemm` adds x times the
-/// diagonal matrix of γ/√(σ²+ε).
+/// diagonal matrix of γ/√(σ²+ε), in diagonal blocks of 32 channels, outside which it is zero.
+///
+/// 0·∞ is NaN: a value that is not finite makes the other channels of its row and block NaN.
 final class BLASScaleShiftStep: Step {
   let x: Buffer
   /// Two rows: a and b of y = a·x + b.
@@ -84,20 +86,26 @@ final class BLASScaleShiftStep: Step {
   }
 
   var pieces: Int { rows.count }
-  var scratchByteCount: Int { channels * channels * 4 }
+  var scratchByteCount: Int { Self.width * Self.width * 4 }
+
+  /// Channels of one diagonal block.
+  private static let width = 32
 
   func run(piece: Int, lane: Int, in context: Context) {
     let range = rows.range(piece)
     let a = context.floats(coefficients)
     let b = a + channels
     let diagonal = context.scratch(lane: lane)
-    cnl_fill(diagonal, 0, channels * channels)
-    for c in 0..<channels { diagonal[c * channels + c] = a[c] }
+    let x = context.floats(x) + range.lowerBound * channels
     let y = context.floats(y) + range.lowerBound * channels
     cnl_copy_rows(y, channels, b, 0, range.count, channels)
-    UncheckedBLAS.sgemm(
-      m: range.count, n: channels, k: channels,
-      a: context.floats(x) + range.lowerBound * channels, lda: channels, b: diagonal,
-      ldb: channels, beta: 1, c: y, ldc: channels)
+    for first in stride(from: 0, to: channels, by: Self.width) {
+      let width = min(Self.width, channels - first)
+      cnl_fill(diagonal, 0, width * width)
+      for c in 0..<width { diagonal[c * width + c] = a[first + c] }
+      UncheckedBLAS.sgemm(
+        m: range.count, n: width, k: width, a: x + first, lda: channels, b: diagonal, ldb: width,
+        beta: 1, c: y + first, ldc: channels)
+    }
   }
 }

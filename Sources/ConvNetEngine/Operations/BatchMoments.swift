@@ -40,6 +40,10 @@ enum ChannelLayout: Sendable {
 
   /// Rows whose float sums are merged in Double (DESIGN: blocks of at most 128).
   static let blockRows = 128
+
+  /// Rows whose mean is the shift s: few, because every row read for it is read twice, and enough to lie
+  /// within some σ/√16 of the mean; where it does not, the range is read again.
+  static let shiftRows = 16
 }
 
 extension PlanCompiler {
@@ -83,7 +87,7 @@ extension PlanCompiler {
 }
 
 /// Mean and M2 of each range of rows: per block of 128 rows the sums of x − s and (x − s)², s the mean
-/// of the range's first block, merged in Double by the formula of Chan, Golub & LeVeque 1979.
+/// of the range's first rows, merged in Double by the formula of Chan, Golub & LeVeque 1979.
 final class RowMomentsStep: Step {
   let x: Buffer
   let rows: Pieces
@@ -114,7 +118,7 @@ final class RowMomentsStep: Step {
       return
     }
     let x = context.floats(x) + range.lowerBound * channels
-    let first = min(ChannelLayout.blockRows, range.count)
+    let first = min(ChannelLayout.shiftRows, range.count)
     let sums = UnsafeMutableRawPointer(shift + 3 * stride).assumingMemoryBound(to: Double.self)
     cnl_sum_rows(sums, x, channels, first, channels)
     for c in 0..<channels { shift[c] = Float(sums[c] / Double(first)) }

@@ -32,7 +32,7 @@ extension PlanCompiler {
       if let residual { emitAddClamp(y, residual, epilogue, count: shape.count) }
     case .rows(let rows, let channels):
       let pieces = Pieces(rows, size: max(1, (32 << 10) / max(channels, 1)))
-      if options.batchNormalization == .blas, channels <= 2048 {
+      if options.batchNormalization == .blas {
         emit(
           BLASScaleShiftStep(
             x: x, coefficients: coefficients, rows: pieces, channels: channels, y: y),
