@@ -1,43 +1,81 @@
 extension Graph.Value {
-  /// Batch normalisation over every axis but the last (Ioffe & Szegedy 2015).
+  /// Batch normalisation over every axis but the channels' (Ioffe & Szegedy 2015).
   ///
   /// Training normalises with the mini-batch's mean and population variance and, once per optimiser
   /// step, moves the running statistics; inference normalises with those. Parameters: `weight` (γ) and
   /// `bias` (β), both `[C]`. State: `running_mean`, `running_var` and `num_batches_tracked`.
   ///
   /// - Parameters:
+  ///   - axis: where the channels are: −1 for `[N, C]`, `[N, L, C]`, `[N, H, W, C]` and
+  ///     `[N, D, H, W, C]`, 1 for channels-first values.
   ///   - epsilon: added to the variance under the root.
   ///   - decay: how much of the old running statistics survives an update.
   ///   - runningVariance: which estimator of the variance the running statistics collect.
   ///   - scale: whether γ is learned.
   ///   - shift: whether β is learned.
+  ///   - tracksRunningStatistics: whether there are running statistics; without them inference, too,
+  ///     normalises with the batch's own.
   ///   - name: the layer's name; `batchNormalization1`, … by default.
   public func batchNormalization(
-    epsilon: Double = 1e-5, decay: RunningDecay = .keepOld(0.9),
+    axis: Int = -1, epsilon: Double = 1e-5, decay: RunningDecay = .keepOld(0.9),
     runningVariance: RunningVariance = .unbiased, scale: Bool = true, shift: Bool = true,
-    name: String? = nil
+    tracksRunningStatistics: Bool = true, name: String? = nil
+  ) -> Graph.Value {
+    batchNormalization(
+      BatchNormalizationOptions(
+        epsilon: epsilon, decay: decay, runningVariance: runningVariance, scale: scale,
+        shift: shift, tracksRunningStatistics: tracksRunningStatistics),
+      axis: axis, name: name)
+  }
+
+  /// Batch normalisation with options as a value, such as the presets `.pyTorch`, `.keras` and `.onnx`.
+  ///
+  /// - Parameters:
+  ///   - options: the conventions.
+  ///   - axis: where the channels are: −1 for the last axis, 1 for channels-first values.
+  ///   - name: the layer's name; `batchNormalization1`, … by default.
+  public func batchNormalization(
+    _ options: BatchNormalizationOptions, axis: Int = -1, name: String? = nil
   ) -> Graph.Value {
     let layer = builder.layerName(name, base: "batchNormalization")
-    let channels = channels(for: layer)
+    let rows: Shape = [channels(for: layer, axis: axis)]
+    let running = options.tracksRunningStatistics ? runningStatistics(options, layer, rows) : nil
+    let moments = builder.add(
+      .batchMoments(BatchMoments(axis: axis, running: running)), [id], name: "\(layer).moments")
+    let affine = affineParameters(layer, rows, scale: options.scale, shift: options.shift)
+    let normalize = Normalize(
+      axis: axis, epsilon: options.epsilon, source: .batch, hasScale: options.scale,
+      hasShift: options.shift)
+    return Graph.Value(
+      builder: builder,
+      id: builder.add(.normalize(normalize), [id] + moments + affine.map(\.id), name: layer)[0])
+  }
+
+  /// Declares a layer's state.
+  private func runningStatistics(
+    _ options: BatchNormalizationOptions, _ layer: String, _ rows: Shape
+  ) -> RunningStatistics {
     let running = RunningStatistics(
       layer: layer, mean: "\(layer).running_mean", variance: "\(layer).running_var",
-      updateCount: "\(layer).num_batches_tracked", decay: decay, estimator: runningVariance)
-    let rows: Shape = [channels]
+      updateCount: "\(layer).num_batches_tracked", decay: options.decay,
+      estimator: options.runningVariance)
     _ = builder.addState(running.mean, TensorType(.float32, rows), role: .runningMean)
     _ = builder.addState(running.variance, TensorType(.float32, rows), role: .runningVariance)
     _ = builder.addState(running.updateCount, TensorType(.int64, [] as Shape), role: .updateCount)
-    let moments = builder.add(
-      .batchMoments(BatchMoments(axis: -1, running: running)), [id], name: "\(layer).moments")
-    var operands = [id] + moments
+    return running
+  }
+
+  /// Declares `weight` (γ) and `bias` (β) of a normalisation, where it has them.
+  func affineParameters(
+    _ layer: String, _ shape: Shape, scale: Bool, shift: Bool
+  ) -> [Graph.Value] {
+    var parameters: [Graph.ValueID] = []
     if scale {
-      operands.append(builder.addParameter("\(layer).weight", rows, role: .normalizationScale))
+      parameters.append(builder.addParameter("\(layer).weight", shape, role: .normalizationScale))
     }
     if shift {
-      operands.append(builder.addParameter("\(layer).bias", rows, role: .normalizationShift))
+      parameters.append(builder.addParameter("\(layer).bias", shape, role: .normalizationShift))
     }
-    let normalize = Normalize(
-      axis: -1, epsilon: epsilon, source: .batch, hasScale: scale, hasShift: shift)
-    return Graph.Value(
-      builder: builder, id: builder.add(.normalize(normalize), operands, name: layer)[0])
+    return parameters.map { Graph.Value(builder: builder, id: $0) }
   }
 }

@@ -29,12 +29,15 @@ extension Graph {
       try builder.withScope(name) { try body(self) }
     }
 
-    /// The extent of the last axis, which layers with parameters need as a number.
-    func channels(for layer: String) -> Int {
-      if let last = type.dimensions.last, let extent = last.extent { return extent }
-      builder.fail(
-        GraphError(.invalidShape, "needs a known number of channels, not \(type)", at: layer))
-      return 1
+    /// The extent of the channel axis, which layers with parameters need as a number.
+    func channels(for layer: String, axis: Int = -1) -> Int {
+      do {
+        if let extent = type.dimensions[try type.normalizedAxis(axis)].extent { return extent }
+        throw GraphError(.invalidShape, "needs a known number of channels, not \(type)")
+      } catch {
+        builder.fail(GraphBuilder.place(error, at: layer))
+        return 1
+      }
     }
   }
 
