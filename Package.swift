@@ -90,7 +90,9 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "ConvNetTrainingTests",
-      dependencies: ["ConvNetTraining", "ConvNetReference", "ConvNetTestSupport"],
+      dependencies: [
+        "ConvNetTraining", "ConvNetFormats", "ConvNetReference", "ConvNetTestSupport",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "ConvNetFormatsTests",

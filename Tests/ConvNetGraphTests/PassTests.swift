@@ -32,12 +32,7 @@ import Testing
   }
 
   @Test func keepsAFrozenLayerFrozenInTraining() throws {
-    var frozen = try graph()
-    for index in frozen.nodes.indices {
-      guard case .batchMoments(var moments) = frozen.nodes[index].operation else { continue }
-      moments.running?.source = .running
-      frozen.nodes[index].operation = .batchMoments(moments)
-    }
+    let frozen = try graph().settingBatchNormalization(source: .running, updates: false)
     let graph = try ResolveMode(.training).apply(to: frozen)
     #expect(names(graph) == ["matrixMultiply", "normalize", "dropout", "matrixMultiply"])
   }

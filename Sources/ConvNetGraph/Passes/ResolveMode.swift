@@ -49,6 +49,7 @@ package struct ResolveMode: GraphPass {
       let value = graph.outputs[index].value
       graph.outputs[index].value = replaced[value] ?? value
     }
-    return try RemoveUnused().apply(to: graph)
+    // A layer that normalises with running statistics may still collect those of its batches.
+    return try RemoveUnused(keepsUpdates: mode == .training).apply(to: graph)
   }
 }

@@ -1,0 +1,111 @@
+extension Graph {
+  /// A batch-normalisation layer, its conventions and its three switches.
+  public struct BatchNormalizationView: Sendable, Hashable {
+    /// The layer's name.
+    public let layer: String
+    /// The channel axis; −1 is the last.
+    public let axis: Int
+    /// The number of channels.
+    public let channels: Int
+    /// The conventions; decay and variance say nothing where there are no running statistics.
+    public let options: BatchNormalizationOptions
+    /// Where training takes statistics from.
+    public let source: StatisticsSource
+    /// Whether a training step updates the running statistics.
+    public let updates: Bool
+    /// Whether γ or β are learned.
+    public let trainsAffine: Bool
+    /// The names of the running statistics, where the layer has them.
+    package let running: RunningStatistics?
+
+    /// Whether training leaves everything about the layer as it is.
+    public var isFrozen: Bool { source == .running && !updates && !trainsAffine }
+  }
+
+  /// The batch-normalisation layers, in the order of the graph.
+  public var batchNormalizationViews: [BatchNormalizationView] {
+    batchNormalizations.map { layer in
+      let (normalize, running) = (layer.normalize, layer.moments.running)
+      return BatchNormalizationView(
+        layer: layer.name, axis: normalize.axis,
+        channels: type(of: nodes[layer.momentsIndex].outputs[1]).shape?.count ?? 0,
+        options: BatchNormalizationOptions(
+          epsilon: normalize.epsilon, decay: running?.decay ?? .cumulative,
+          runningVariance: running?.estimator ?? .population, scale: normalize.hasScale,
+          shift: normalize.hasShift, tracksRunningStatistics: running != nil),
+        source: running?.source ?? .batch, updates: running?.updates ?? false,
+        trainsAffine: affineParameters(of: layer).contains { parameters[$0].isTrainable },
+        running: running)
+    }
+  }
+
+  /// The graph with the switches of batch-normalisation layers set; a switch not given stays.
+  ///
+  /// The three are independent: where statistics come from, whether the running ones move, and whether
+  /// γ and β are learned. They are part of the graph, so they survive training, saving and loading.
+  ///
+  /// - Parameters:
+  ///   - layers: the layers by name; nil for all that can be switched.
+  ///   - source: where training takes statistics from.
+  ///   - updates: whether a training step updates the running statistics.
+  ///   - trainsAffine: whether γ and β are learned.
+  /// - Throws: `GraphError` naming a layer that there is not, or one without running statistics that
+  ///   was asked to use or update them.
+  public func settingBatchNormalization(
+    _ layers: [String]? = nil, source: StatisticsSource? = nil, updates: Bool? = nil,
+    trainsAffine: Bool? = nil
+  ) throws -> Graph {
+    let known = batchNormalizations
+    if let missing = layers?.first(where: { name in !known.contains { $0.name == name } }) {
+      throw GraphError(
+        .malformedGraph,
+        "there is no batch-normalisation layer of this name; there are: "
+          + known.map(\.name).joined(separator: ", "), at: missing)
+    }
+    var graph = self
+    for layer in known where layers?.contains(layer.name) ?? true {
+      var moments = layer.moments
+      if moments.running == nil, layers != nil, source == .running || updates == true {
+        throw GraphError(.invalidAttribute, "keeps no running statistics", at: layer.name)
+      }
+      if let source { moments.running?.source = source }
+      if let updates { moments.running?.updates = updates }
+      graph.nodes[layer.momentsIndex].operation = .batchMoments(moments)
+      guard let trainsAffine else { continue }
+      for index in affineParameters(of: layer) {
+        graph.parameters[index].isTrainable = trainsAffine
+      }
+    }
+    return graph
+  }
+
+  private struct BatchNormalizationNodes {
+    let name: String
+    let node: Node
+    let normalize: Normalize
+    let momentsIndex: Int
+    let moments: BatchMoments
+  }
+
+  /// Normalisations by moments, each with the node that makes these.
+  private var batchNormalizations: [BatchNormalizationNodes] {
+    let producers = producers
+    return nodes.compactMap { node in
+      guard case .normalize(let normalize) = node.operation, normalize.source == .batch,
+        let index = producers[node.inputs[1].index],
+        case .batchMoments(let moments) = nodes[index].operation
+      else { return nil }
+      return BatchNormalizationNodes(
+        name: moments.running?.layer ?? node.name, node: node, normalize: normalize,
+        momentsIndex: index, moments: moments)
+    }
+  }
+
+  /// The indices of γ and β among the parameters.
+  private func affineParameters(of layer: BatchNormalizationNodes) -> [Int] {
+    let values = [layer.normalize.scaleIndex, layer.normalize.shiftIndex].compactMap {
+      $0.map { layer.node.inputs[$0] }
+    }
+    return parameters.indices.filter { values.contains(parameters[$0].value) }
+  }
+}
