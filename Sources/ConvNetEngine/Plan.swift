@@ -50,9 +50,19 @@ public final class Plan: Sendable {
   ///   - lanes: the threads to run on.
   ///   - options: strategies to force.
   /// - Throws: `GraphError` where the shapes do not fit, `PlanError` where the engine cannot run them.
-  public init(
+  public convenience init(
     _ graph: Graph, inputShapes: [String: Shape], lanes: Lanes = .shared,
     options: PlanOptions = PlanOptions()
+  ) throws {
+    try self.init(
+      graph, inputShapes: inputShapes, lanes: lanes, options: options, bindsPorts: false)
+  }
+
+  /// Makes a plan; where it `bindsPorts`, inputs and outputs have no place in the arena, and the owner of
+  /// a workspace points them to memory of its own before a run.
+  init(
+    _ graph: Graph, inputShapes: [String: Shape], lanes: Lanes, options: PlanOptions,
+    bindsPorts: Bool
   ) throws {
     BLAS.bootstrap()
     var resolved = try RemoveUnused().apply(to: graph).resolved(inputShapes: inputShapes)
@@ -67,12 +77,18 @@ public final class Plan: Sendable {
     scratchByteCount =
       (steps + packs.map(\.step)).reduce(0) { max($0, $1.scratchByteCount) }
     let layout = ParameterStore.Layout(graph)
-    let arena = Self.placeBuffers(compiler.buffers, layout: layout)
-    origins = arena.origins
-    arenaByteCount = arena.byteCount
     self.layout = layout
     inputs = Self.ports(resolved.inputs, of: resolved, compiler.ports(resolved.inputs))
     outputs = Self.ports(resolved.outputs, of: resolved, compiler.ports(resolved.outputs))
+    var buffers = compiler.buffers
+    if bindsPorts {
+      for port in [Port](inputs.values) + outputs.values {
+        buffers[port.buffer.index] = .arena(.init(byteCount: 0, first: 0, last: 0))
+      }
+    }
+    let arena = Self.placeBuffers(buffers, layout: layout)
+    origins = arena.origins
+    arenaByteCount = arena.byteCount
   }
 
   /// Makes a plan for a model in a mode.
