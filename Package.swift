@@ -86,7 +86,9 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "ConvNetEngineTests",
-      dependencies: ["ConvNetEngine", "ConvNetTestSupport", "CConvNetMallocCounter"],
+      dependencies: [
+        "ConvNetEngine", "ConvNetFormats", "ConvNetTestSupport", "CConvNetMallocCounter",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "ConvNetTrainingTests",
