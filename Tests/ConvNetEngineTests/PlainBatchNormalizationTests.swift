@@ -210,16 +210,28 @@ import Testing
     }
   }
 
-  /// USERS §9, trap 10: callers at the same time get what one caller gets.
-  @Test func trap10SimultaneousCallersGetTheSameBits() async throws {
-    let norm = BatchNormalization(lanes: TestLanes.all[1])
-    let inputs = (0..<6).map { TestData.uniform([40, 9], seed: UInt64($0)) }
-    let alone = try inputs.map { try norm.forward($0).y }
+  /// USERS §9, trap 10: callers at the same time get what is theirs.
+  ///
+  /// Call i has channels of mean 8·i + c and deviation 2ⁱ, ε = 0: y = ±1 + i exactly, in whatever order
+  /// and with whatever instructions it is computed.
+  @Test func trap10SimultaneousCallersDoNotMix() async throws {
+    let norm = BatchNormalization(.init(epsilon: 0), lanes: TestLanes.all[1])
+    let shape: Shape = [40, 9]
     try await withThrowingTaskGroup(of: (Int, Tensor).self) { group in
-      for (index, x) in inputs.enumerated() {
-        group.addTask { (index, try norm.forward(x).y) }
+      for call in 0..<8 {
+        group.addTask {
+          let x = (0..<shape.count).map { index -> Float in
+            let (row, channel) = (index / 9, index % 9)
+            return Float(8 * call + channel + (row % 2 == 0 ? 1 : -1) * (1 << call))
+          }
+          let shift = Tensor(repeating: Float(call), shape: [9])
+          return (call, try norm.forward(Tensor(x, shape: shape), shift: shift).y)
+        }
       }
-      for try await (index, y) in group { #expect(y == alone[index]) }
+      for try await (call, y) in group {
+        let expected = (0..<shape.count).map { Float(call + ($0 / 9 % 2 == 0 ? 1 : -1)) }
+        #expect(y == Tensor(expected, shape: shape), "call \(call)")
+      }
     }
   }
 }
