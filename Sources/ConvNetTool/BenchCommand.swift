@@ -108,6 +108,7 @@ struct BenchBatchNormalizationCommand: ParsableCommand {
   @OptionGroup var shapeOptions: ShapeOptions
   @Option(help: "blas or fused.")
   var strategy = "fused"
+  @Option(help: "Seconds for each pass, at least.") var seconds = 2.0
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
   @Flag(help: "Print JSON only.") var json = false
@@ -145,10 +146,13 @@ struct BenchBatchNormalizationCommand: ParsableCommand {
         "there is no strategy “\(strategy)” for batch norm; there are: "
           + known.joined(separator: ", "))
     }
+    guard (0...3600).contains(seconds) else {
+      throw ToolError("--seconds takes a number from 0 to 3600, not \(seconds)")
+    }
     let kernels = try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
     let benchmark = BatchNormalizationBenchmark(
-      shape: try shapeOptions.make(), strategy: strategy, lanes: lanes)
+      shape: try shapeOptions.make(), strategy: strategy, lanes: lanes, seconds: seconds)
     let forward = try PassReport(benchmark.run(.forward))
     kernelOptions.remarkOnEnvironment()
     let report = Report(

@@ -25,18 +25,20 @@ public struct BatchNormalizationBenchmark {
   private let shape: Shape
   private let lanes: Lanes
   private let options: PlanOptions
+  private let seconds: Double
 
-  /// Prepares a measurement of `[N, H, W, C]` with γ and β.
+  /// Prepares a measurement of `[N, H, W, C]` with γ and β, in at least 5 rounds and so many seconds.
   public init(
     shape: Shape, strategy: PlanOptions.BatchNormalizationStrategy = .fused,
-    lanes: Lanes = .shared
+    lanes: Lanes = .shared, seconds: Double = 2
   ) {
     self.shape = shape
+    self.seconds = seconds
     self.lanes = lanes
     options = PlanOptions(batchNormalization: strategy)
   }
 
-  /// Measures one pass, in at least 5 rounds and 2 seconds.
+  /// Measures one pass.
   ///
   /// - Throws: `GraphError` or `PlanError` where there is no batch norm of this shape.
   public func run(_ pass: Pass) throws -> Result {
@@ -47,7 +49,7 @@ public struct BatchNormalizationBenchmark {
       lanes: lanes, options: options)
     if pass == .backward { try setStatistics(runner) }
     let limit = try StreamLimit(runner, pass, lanes: lanes, count: shape.count)
-    let timings = Timing.compare([runner.run, limit.run])
+    let timings = Timing.compare(seconds: seconds, [runner.run, limit.run])
     return Result(
       timing: timings[0], streamLimit: timings[1], peakByteCount: runner.plan.peakByteCount)
   }
