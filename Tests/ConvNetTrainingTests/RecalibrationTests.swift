@@ -64,6 +64,7 @@ import Testing
         moments.running?.layer == "first"
       else { continue }
       moments.running?.source = .running
+      moments.running?.updates = false
       frozen.nodes[index].operation = .batchMoments(moments)
     }
     let model = try randomModel(frozen, seed: 5)

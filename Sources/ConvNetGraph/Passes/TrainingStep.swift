@@ -26,7 +26,8 @@ extension Graph {
   package func trainingStep(
     inputShapes: [String: Shape], loss: String
   ) throws -> (graph: Graph, layers: [StatisticsPorts]) {
-    try resolvedForTraining(inputShapes: inputShapes).gradient(of: loss).exposingStatistics()
+    let gradient = try resolvedForTraining(inputShapes: inputShapes).gradient(of: loss)
+    return try JoinSliceGradients().apply(to: gradient).exposingStatistics()
   }
 
   /// The forward pass in training mode that gives layers' statistics and nothing else.
@@ -34,26 +35,25 @@ extension Graph {
   /// Dropout is left out: the statistics are wanted for inference, which has none, and a dropped
   /// activation has another variance (Li et al. 2019, "variance shift").
   ///
-  /// - Parameter includesFrozen: whether the statistics of layers that do not use or update them are
-  ///   wanted too.
+  /// - Parameter includesFrozen: whether the statistics of layers that do not update are wanted too.
   package func statisticsStep(
     inputShapes: [String: Shape], includesFrozen: Bool
   ) throws -> (graph: Graph, layers: [StatisticsPorts]) {
-    var graph = try resolved(inputShapes: inputShapes)
-    graph.outputs = []
-    var frozen: [StatisticsPorts] = []
-    if includesFrozen {
-      (graph, frozen) = graph.exposingStatistics { $0.source == .running }
+    var bare = try resolved(inputShapes: inputShapes)
+    bare.outputs = []
+    // Layers that normalise with running statistics lose sight of their batch's; these are asked for
+    // before the mode is resolved, the others when it is clear what their batches are.
+    let running = bare.exposingStatistics {
+      $0.source == .running && (includesFrozen || $0.updates)
     }
-    let frozenOutputs = graph.outputs
-    // The statistics of the others are kept from being removed until they are exposed.
-    graph.outputs = self.outputs + frozenOutputs
+    var graph = running.graph
+    graph.outputs += outputs
     graph = try graph.resolvedForTraining(keepsDropout: false)
-    graph.outputs.removeFirst(self.outputs.count)
-    let exposed = graph.exposingStatistics {
+    graph.outputs.removeLast(outputs.count)
+    let batch = graph.exposingStatistics {
       $0.source == .batch && (includesFrozen || $0.updates)
     }
-    return (try RemoveUnused().apply(to: exposed.graph), frozen + exposed.layers)
+    return (try RemoveUnused().apply(to: batch.graph), running.layers + batch.layers)
   }
 
   /// The graph with nodes replaced where `rewrite` gives results for them.

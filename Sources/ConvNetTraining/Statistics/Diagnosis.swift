@@ -101,7 +101,7 @@ struct LayerExamination {
     return scale.count { abs($0) <= largest / 1000 }
   }
 
-  private var isFrozen: Bool { running.source == .running }
+  private var isFrozen: Bool { !running.updates }
 
   var diagnosis: LayerDiagnosis {
     let (distances, ratios) = (meanDistances, varianceRatios)

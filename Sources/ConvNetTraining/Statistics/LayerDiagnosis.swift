@@ -42,7 +42,7 @@ public struct LayerDiagnosis: Hashable, Sendable {
   public var samples: Int
   /// The updates of its running statistics so far.
   public var updateCount: Int
-  /// Whether the layer normalises with its running statistics in training too.
+  /// Whether training leaves its running statistics as they are.
   public var isFrozen: Bool
   /// The largest |running mean − batch mean|/√(batch variance + ε) of a channel.
   public var meanDivergence: Double

@@ -23,8 +23,7 @@ struct StatisticsCollector {
 
   /// Prepares a model with one input.
   ///
-  /// - Parameter includesFrozen: whether layers that do not use or update their batch's statistics are
-  ///   looked at too.
+  /// - Parameter includesFrozen: whether layers that do not update are looked at too.
   init(_ model: Model, includesFrozen: Bool, lanes: Lanes) throws {
     let inputs = model.graph.inputs.filter { $0.name != GraphBuilder.randomKeyName }
     guard inputs.count == 1 else {
@@ -40,7 +39,7 @@ struct StatisticsCollector {
     store = ParameterStore(model)
     for node in model.graph.nodes {
       guard case .batchMoments(let moments) = node.operation, let running = moments.running,
-        includesFrozen || (running.source == .batch && running.updates),
+        includesFrozen || running.updates,
         !layers.contains(where: { $0.running.mean == running.mean })
       else { continue }
       layers.append(Layer(running: running))
