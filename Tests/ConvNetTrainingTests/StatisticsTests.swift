@@ -141,12 +141,32 @@ import Testing
       try strict.run(epochs: 1, data: data, remainder: .keep)
     }
     #expect(error?.code == .singleSample && error?.place == "n")
+    #expect(strict.stepCount == 0, "nothing was learned before")
     for policy in [SingleSamplePolicy.useRunning, .skipUpdate] {
       let trainer = try trainer(graph(policy))
       try trainer.run(epochs: 1, data: data, remainder: .keep)
       #expect(trainer.stepCount == 3 && trainer.rejectedUpdates == 0)
       #expect(trainer.model.state["n.num_batches_tracked"] == Tensor(scalar: Int64(2)))
     }
+  }
+
+  /// Padding by zeros, found by the network itself: rows (1, 2), (3, 6) and (5, 10) of five count.
+  @Test func paddingDoesNotCount() throws {
+    let graph = try Graph(input: .features(2)) { x in
+      x.batchNormalization(
+        decay: .takeNew(1), name: "n", mask: x.map(.absolute).reduced(.maximum, axes: [-1])
+      ).dense(2)
+    }
+    let trainer = try trainer(graph)
+    let x = Tensor([1, 2, 0, 0, 3, 6, 5, 10, 0, 0] as [Float], shape: [5, 2])
+    try trainer.step(images: x, labels: labels(5))
+    #expect(trainer.model.state["n.running_mean"]?.floats == [3, 6])
+    #expect(trainer.model.state["n.running_var"]?.floats == [4, 16])
+    // Of one valid row there is no variance: the statistics stay, and that is counted.
+    let state = trainer.model.state
+    try trainer.step(
+      images: Tensor([0, 0, 3, 6] as [Float], shape: [2, 2]), labels: labels(2))
+    #expect(trainer.model.state == state && trainer.rejectedUpdates == 1)
   }
 
   /// The first layer's running statistics do not depend on ghost batches, whose moments are pooled.

@@ -18,8 +18,9 @@ extension Graph.Value {
   ///   - name: the layer's name; `batchNormalization1`, … by default.
   ///   - statistics: how training takes the batch's statistics: one sample, ghost batches,
   ///     renormalisation.
-  ///   - mask: float32 0 or 1 over leading axes of the input, as `[N]` or `[N, L]`; positions of 0, such
-  ///     as padding, count neither in training's statistics nor in their gradient.
+  ///   - mask: float32 over leading axes of the input, as `[N]` or `[N, L]`; positions of 0, such as
+  ///     padding, count neither in training's statistics nor in their gradient, all others do. Of padding
+  ///     by zeros: `x.map(.absolute).reduced(.maximum, axes: [-1])`.
   public func batchNormalization(
     axis: Int = -1, epsilon: Double = 1e-5, decay: RunningDecay = .keepOld(0.9),
     runningVariance: RunningVariance = .unbiased, scale: Bool = true, shift: Bool = true,
@@ -41,8 +42,9 @@ extension Graph.Value {
   ///   - name: the layer's name; `batchNormalization1`, … by default.
   ///   - statistics: how training takes the batch's statistics: one sample, ghost batches,
   ///     renormalisation.
-  ///   - mask: float32 0 or 1 over leading axes of the input, as `[N]` or `[N, L]`; positions of 0, such
-  ///     as padding, count neither in training's statistics nor in their gradient.
+  ///   - mask: float32 over leading axes of the input, as `[N]` or `[N, L]`; positions of 0, such as
+  ///     padding, count neither in training's statistics nor in their gradient, all others do. Of padding
+  ///     by zeros: `x.map(.absolute).reduced(.maximum, axes: [-1])`.
   public func batchNormalization(
     _ options: BatchNormalizationOptions, axis: Int = -1, name: String? = nil,
     statistics: BatchStatistics = BatchStatistics(), mask: Graph.Value? = nil

@@ -83,8 +83,8 @@ package struct RunningStatistics: Hashable, Sendable, Codable {
 
 /// The triple (count, mean, M2) of every channel of x, in Float64.
 ///
-/// Operands: x, and perhaps a mask of 0 and 1 over x's leading axes, before the channels'; positions of
-/// 0 do not count.
+/// Operands: x, and perhaps a mask over x's leading axes, before the channels'; positions of 0 do not
+/// count, all others do.
 package struct BatchMoments: Hashable, Sendable, Codable {
   /// The channel axis; −1 is the last.
   package var axis: Int

@@ -49,7 +49,8 @@ package struct Moments: Hashable, Sendable {
   /// The moments of all samples together, with the same bits in whatever order the parts come.
   package static func pooledRegardlessOfOrder(_ parts: [Moments]) -> Moments? {
     // Any total order will do: equal parts may change places without changing a bit.
-    pooled(parts.sorted { $0.orderingKey.lexicographicallyPrecedes($1.orderingKey) })
+    let keyed = parts.map { (key: $0.orderingKey, part: $0) }
+    return pooled(keyed.sorted { $0.key.lexicographicallyPrecedes($1.key) }.lazy.map(\.part))
   }
 
   private var orderingKey: [UInt64] { ([count] + mean + m2).map(\.bitPattern) }

@@ -17,7 +17,7 @@ struct StatisticsCollector {
   private let lanes: Lanes
   private let input: String
   private let store: ParameterStore
-  private var plans: [Shape: (plan: Plan, ports: [StatisticsPorts])] = [:]
+  private var passes: [Shape: ForwardPass] = [:]
   /// The layers in the order of the network.
   private(set) var layers: [Layer] = []
 
@@ -74,20 +74,14 @@ struct StatisticsCollector {
   private mutating func run(
     shape: Shape, load: (inout Workspace, _ input: String) throws -> Void
   ) throws {
-    let (plan, ports) = try plan(for: shape)
-    var workspace = plan.makeWorkspace(for: store)
-    try load(&workspace, input)
-    if (try? plan.inputType(GraphBuilder.renormalizationLimitsName)) != nil {
-      // Statistics for inference are those of plain batch norm.
-      try workspace.setInput(
-        GraphBuilder.renormalizationLimitsName, to: Tensor([1, 0] as [Float]))
-    }
-    plan.run(in: &workspace)
-    for layer in ports {
+    let pass = try pass(for: shape)
+    try load(&pass.workspace, input)
+    pass.plan.run(in: &pass.workspace)
+    for layer in pass.ports {
       guard let place = layers.firstIndex(where: { $0.running.mean == layer.running.mean }) else {
         continue
       }
-      let moments = try layer.moments { try workspace.output($0) }
+      let moments = try layer.moments { try pass.workspace.output($0) }
       if includesFrozen, !moments.isFinite {
         layers[place].invalidBatches += 1
         continue
@@ -101,12 +95,31 @@ struct StatisticsCollector {
     }
   }
 
-  private mutating func plan(for shape: Shape) throws -> (plan: Plan, ports: [StatisticsPorts]) {
-    if let known = plans[shape] { return known }
+  private mutating func pass(for shape: Shape) throws -> ForwardPass {
+    if let known = passes[shape] { return known }
     let step = try model.graph.statisticsStep(
       inputShapes: [input: shape], includesFrozen: includesFrozen)
     let plan = try Plan(step.graph, inputShapes: [:], lanes: lanes)
-    plans[shape] = (plan, step.layers)
-    return (plan, step.layers)
+    let pass = try ForwardPass(plan: plan, ports: step.layers, store: store)
+    passes[shape] = pass
+    return pass
+  }
+
+  /// A plan for one batch shape and the memory it runs in.
+  private final class ForwardPass {
+    let plan: Plan
+    let ports: [StatisticsPorts]
+    var workspace: Workspace
+
+    init(plan: Plan, ports: [StatisticsPorts], store: ParameterStore) throws {
+      self.plan = plan
+      self.ports = ports
+      workspace = plan.makeWorkspace(for: store)
+      let limits = GraphBuilder.renormalizationLimitsName
+      if (try? plan.inputType(limits)) != nil {
+        // Statistics for inference are those of plain batch norm.
+        try workspace.setInput(limits, to: Tensor([1, 0] as [Float]))
+      }
+    }
   }
 }

@@ -41,6 +41,13 @@ extension Trainer {
     }
     let assembler = try BatchAssembler(
       data: data, normalization: model.normalization, augmentation: augmentation)
+    // A batch that cannot be, such as a last one of one sample, is refused before anything is learned.
+    let last = data.count - (steps - 1) * batchSize
+    for size in Set([min(batchSize, data.count), min(batchSize, last)]) where epochs > 0 {
+      for part in accumulation.parts(of: size) {
+        _ = try execution(for: Shape([part.count] + data.images.shape.dimensions.dropFirst()))
+      }
+    }
     var course = Course(
       firstEpoch: epochCount, epochs: epochs, stepsPerEpoch: steps, classes: data.classCount)
     var reports: [EpochReport] = []
