@@ -148,9 +148,11 @@ public struct BatchNormalization: Sendable {
       layer: "", mean: "", variance: "", updateCount: "", decay: options.decay,
       estimator: options.runningVariance)
     let new = rule.updated(
-      mean: running.mean, variance: running.variance,
-      updateCount: Tensor(scalar: Int64(running.updateCount)),
-      with: Tensor(scalar: Double(batch.count)), batchMean: batch.mean, m2: batch.m2)
+      RunningStatistics.Values(
+        mean: running.mean, variance: running.variance,
+        updateCount: Tensor(scalar: Int64(running.updateCount))),
+      with: Moments(
+        count: Double(batch.count), mean: batch.mean.doubles, m2: batch.m2.doubles))
     return new.map {
       Running(
         mean: $0.mean, variance: $0.variance, updateCount: Int($0.updateCount.doubles[0]))

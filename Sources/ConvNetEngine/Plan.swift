@@ -98,9 +98,16 @@ public final class Plan: Sendable {
     _ model: Model, mode: ExecutionMode, inputShapes: [String: Shape], lanes: Lanes = .shared,
     options: PlanOptions = PlanOptions()
   ) throws {
-    try self.init(
-      ResolveMode(mode).apply(to: model.graph), inputShapes: inputShapes, lanes: lanes,
-      options: options)
+    switch mode {
+    case .training:
+      try self.init(
+        model.graph.resolvedForTraining(inputShapes: inputShapes), inputShapes: [:], lanes: lanes,
+        options: options)
+    case .inference:
+      try self.init(
+        ResolveMode(mode).apply(to: model.graph), inputShapes: inputShapes, lanes: lanes,
+        options: options)
+    }
   }
 
   /// Bytes that a run needs besides the store: arena, scratch of all lanes and packed weights.

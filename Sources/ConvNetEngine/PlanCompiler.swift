@@ -207,6 +207,7 @@ struct PlanCompiler {
     case .normalize(let a): try emitNormalize(a, epilogue: .none)
     case .normalizeGradientSums(let a): try emitNormalizeGradientSums(a)
     case .normalizeGradientInput(let a): try emitNormalizeGradientInput(a)
+    case .renormalize(let a): try emitRenormalize(a)
     case .map(let function): try emitMap(function)
     case .combine(let function): try emitCombine(function)
     case .reduce(let a): try emitReduce(a)

@@ -33,10 +33,11 @@ extension Operation {
       return [a.evaluateInputGradient(dy: operand(0), w: operand(1), shape)]
     case .convolutionFilterGradient(let a):
       return [a.evaluateFilterGradient(dy: operand(0), x: operand(1), shape)]
-    case .batchMoments(let a): return a.evaluate(operand(0))
+    case .batchMoments(let a): return a.evaluate(operands)
     case .normalize(let a): return [a.evaluate(operands)]
     case .normalizeGradientSums(let a): return a.evaluateSums(operands)
     case .normalizeGradientInput(let a): return [a.evaluateInput(operands)]
+    case .renormalize(let a): return a.evaluate(operands)
     case .map(let function): return [operand(0).values.map(function.value(at:))]
     case .combine(let function): return [function.evaluate(operand(0), operand(1), shape)]
     case .reduce(let a): return [a.evaluate(operand(0), shape)]

@@ -10,13 +10,16 @@ public struct Reference: Sendable {
   /// What is executed, with the mode resolved.
   public let graph: Graph
   private let constants: [String: ReferenceTensor]
+  /// Whether each layer's way of taking batch statistics is decided once shapes are known.
+  private let isTraining: Bool
 
   /// Prepares a model for execution.
   ///
   /// - Throws: `GraphError` where the mode cannot be resolved.
   public init(_ model: Model, mode: ExecutionMode) throws {
     try self.init(
-      ResolveMode(mode).apply(to: model.graph), parameters: model.parameters, state: model.state)
+      ResolveMode(mode).apply(to: model.graph), parameters: model.parameters, state: model.state,
+      isTraining: mode == .training)
   }
 
   /// Prepares a graph, executed as it stands, with parameters and state by name.
@@ -26,9 +29,16 @@ public struct Reference: Sendable {
   public init(
     _ graph: Graph, parameters: [String: Tensor] = [:], state: [String: Tensor] = [:]
   ) throws {
+    try self.init(graph, parameters: parameters, state: state, isTraining: false)
+  }
+
+  private init(
+    _ graph: Graph, parameters: [String: Tensor], state: [String: Tensor], isTraining: Bool
+  ) throws {
     try graph.verify()
     _ = try Model(graph: graph, parameters: parameters, state: state)
     self.graph = graph
+    self.isTraining = isTraining
     constants = parameters.merging(state) { first, _ in first }.mapValues(ReferenceTensor.init)
   }
 
@@ -36,6 +46,7 @@ public struct Reference: Sendable {
   package init(unbound graph: Graph) throws {
     try graph.verify()
     self.graph = graph
+    isTraining = false
     constants = [:]
   }
 
@@ -63,7 +74,12 @@ public struct Reference: Sendable {
       graph.parameters.map { Graph.Port(name: $0.name, value: $0.value) }
       + graph.states.map { Graph.Port(name: $0.name, value: $0.value) }
     let inputs = values.filter { name, _ in !bound.contains { $0.name == name } }
-    let resolved = try graph.resolved(inputShapes: inputs.mapValues(\.shape))
+    // Renormalisation asks for its limits only where it happens.
+    let known = inputs.filter { name, _ in
+      !isTraining || name != GraphBuilder.renormalizationLimitsName
+    }
+    var resolved = try graph.resolved(inputShapes: known.mapValues(\.shape))
+    if isTraining { resolved = try resolved.resolvedForTraining(keepsDropout: true) }
     var results = [ReferenceTensor?](repeating: nil, count: resolved.types.count)
     for port in resolved.inputs + bound {
       let expected = resolved.type(of: port.value)

@@ -9,19 +9,17 @@ import Testing
       layer: "n", mean: "m", variance: "v", updateCount: "c", decay: decay, estimator: estimator)
   }
 
-  private typealias Values = (mean: Tensor, variance: Tensor, updateCount: Tensor)
+  private typealias Values = RunningStatistics.Values
 
-  private let initial: Values = (
-    Tensor([0, 2] as [Float]), Tensor([1, 1] as [Float]), Tensor(scalar: Int64(0))
-  )
+  private let initial = Values(
+    mean: Tensor([0, 2] as [Float]), variance: Tensor([1, 1] as [Float]),
+    updateCount: Tensor(scalar: Int64(0)))
 
   private func update(
     _ statistics: RunningStatistics, _ old: Values, count: Double = 5, mean: [Double] = [4, 2],
     m2: [Double] = [8, 20]
   ) -> Values? {
-    statistics.updated(
-      mean: old.mean, variance: old.variance, updateCount: old.updateCount,
-      with: Tensor(scalar: count), batchMean: Tensor(mean), m2: Tensor(m2))
+    statistics.updated(old, with: Moments(count: count, mean: mean, m2: m2))
   }
 
   @Test func movesByTheDecay() throws {

@@ -105,6 +105,25 @@ import Testing
     #expect(try JSONDecoder().decode(Graph.self, from: gradientData) == gradient)
   }
 
+  /// Files from before layers said how they take statistics mean the default.
+  @Test func readsOlderFiles() throws {
+    let graph = try Graph(input: .features(4)) {
+      $0.batchNormalization(
+        statistics: BatchStatistics(
+          singleSample: .skipUpdate, ghostBatchSize: 8, renormalizes: true))
+    }
+    let data = try JSONEncoder().encode(graph)
+    #expect(try JSONDecoder().decode(Graph.self, from: data) == graph)
+    let plain = try Graph(input: .features(4)) { $0.batchNormalization() }
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    let text = try #require(String(data: encoder.encode(plain), encoding: .utf8))
+    let statistics = #","statistics":{"renormalizes":false,"singleSample":"error"}"#
+    #expect(text.contains(statistics))
+    let older = Data(text.replacingOccurrences(of: statistics, with: "").utf8)
+    #expect(try JSONDecoder().decode(Graph.self, from: older) == plain)
+  }
+
   @Test func refusesOtherFiles() throws {
     let data = try JSONEncoder().encode(graph())
     let text = try #require(String(data: data, encoding: .utf8))

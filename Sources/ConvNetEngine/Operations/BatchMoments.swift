@@ -50,12 +50,13 @@ extension PlanCompiler {
   /// count, mean and M2 of every channel.
   mutating func emitBatchMoments(_ moments: BatchMoments) throws {
     let layout = ChannelLayout(shape(node.inputs[0]), axis: moments.axis)
-    guard layout.samples != 1 else {
+    if node.inputs.count == 2 { return try emitMaskedMoments(layout) }
+    guard layout.samples != 1 || moments.statistics.singleSample != .error else {
       let layer = moments.running?.layer ?? node.name
       throw PlanError(
         .singleSample,
         "an input \(shape(node.inputs[0])) has one sample per channel, which has no variance; use "
-          + "larger batches or freeze the layer",
+          + "larger batches, freeze the layer or choose another policy for single samples",
         at: layer)
     }
     let x = input(0)

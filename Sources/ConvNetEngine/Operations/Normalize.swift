@@ -12,10 +12,12 @@ extension PlanCompiler {
     let statistics = (1...normalize.statisticsCount).map { input($0) }
     let scale = normalize.scaleIndex.map { input($0) }
     let shift = normalize.shiftIndex.map { input($0) }
+    let moments = graph.nodes.first { $0.outputs.contains(node.inputs[1]) }
+    let isMasked = normalize.source == .batch && moments?.inputs.count == 2
     emit(
       CoefficientsStep(
         statistics: statistics, source: normalize.source, epsilon: normalize.epsilon, scale: scale,
-        shift: shift, channels: channels, output: coefficients),
+        shift: shift, isMasked: isMasked, channels: channels, output: coefficients),
       reads: statistics + [scale, shift].compactMap { $0 }, writes: [coefficients],
       suffix: "coefficients")
     let residual = epilogue.residual.map { input($0) }
@@ -67,18 +69,20 @@ final class CoefficientsStep: Step {
   let epsilon: Double
   let scale: Buffer?
   let shift: Buffer?
+  let isMasked: Bool
   let channels: Int
   let output: Buffer
 
   init(
     statistics: [Buffer], source: StatisticsSource, epsilon: Double, scale: Buffer?,
-    shift: Buffer?, channels: Int, output: Buffer
+    shift: Buffer?, isMasked: Bool, channels: Int, output: Buffer
   ) {
     self.statistics = statistics
     self.source = source
     self.epsilon = epsilon
     self.scale = scale
     self.shift = shift
+    self.isMasked = isMasked
     self.channels = channels
     self.output = output
   }
@@ -93,7 +97,9 @@ final class CoefficientsStep: Step {
     let reader = StatisticsReader(statistics, source: source, in: context)
     for c in 0..<channels {
       let (mean, variance) = reader[c]
-      let factor = Double(gamma?[c] ?? 1) / (variance + epsilon).squareRoot()
+      var factor = Double(gamma?[c] ?? 1) / (variance + epsilon).squareRoot()
+      // M2 = 0: every x that counted is μ, so y = β; a·x + b would leave the rounding of a·μ behind.
+      if source == .batch, !isMasked, variance == 0 { factor = 0 }
       a[c] = Float(factor)
       b[c] = Float(Double(beta?[c] ?? 0) - factor * mean)
     }
@@ -125,7 +131,8 @@ struct StatisticsReader {
   var count: Double { batch?.count ?? 0 }
 
   subscript(channel: Int) -> (mean: Double, variance: Double) {
-    if let batch { return (batch.mean[channel], batch.m2[channel] / batch.count) }
+    // A mask may leave no samples, whose M2 is 0.
+    if let batch { return (batch.mean[channel], batch.m2[channel] / max(batch.count, 1)) }
     if let running { return (Double(running.mean[channel]), Double(running.variance[channel])) }
     return (0, 1)
   }

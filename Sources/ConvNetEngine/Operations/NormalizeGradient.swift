@@ -44,6 +44,10 @@ extension PlanCompiler {
       reads: statistics + sums + [scale].compactMap { $0 }, writes: [coefficients],
       suffix: "coefficients")
     let dx = try output()
+    if let mask = gradient.maskIndex {
+      return emitMaskedGradient(
+        dy: dy, x: x, coefficients: coefficients, mask: mask, layout: layout, dx: dx)
+    }
     let rows: Pieces
     switch layout {
     case .rows(let count, _): rows = Pieces(count, size: max(1, (32 << 10) / max(channels, 1)))
@@ -206,14 +210,15 @@ final class GradientCoefficientsStep: Step {
     )
     let gamma = scale.map { context.floats($0) }
     let reader = StatisticsReader(statistics, source: source, in: context)
+    let count = max(reader.count, 1)
     for c in 0..<channels {
       let (mean, variance) = reader[c]
       let inverse = 1 / (variance + epsilon).squareRoot()
       let factor = Double(gamma?[c] ?? 1) * inverse
       var (slope, offset) = (0.0, 0.0)
       if sums.count == 2 {
-        slope = -factor * inverse * context.doubles(sums[1])[c] / reader.count
-        offset = -factor * context.doubles(sums[0])[c] / reader.count - slope * mean
+        slope = -factor * inverse * context.doubles(sums[1])[c] / count
+        offset = -factor * context.doubles(sums[0])[c] / count - slope * mean
       }
       (a[c], b[c], k[c]) = (Float(factor), Float(slope), Float(offset))
     }

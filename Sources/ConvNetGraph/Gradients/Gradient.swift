@@ -194,7 +194,7 @@ extension Operation {
     case .combine(let function): try function.differentiate(&step)
     case .reduce(let a): a.differentiate(&step)
     case .expand(let a): step.contribute(to: 0) { $0.add(.reduce(a), $0.gradient()) }
-    case .fill: break
+    case .fill, .renormalize: break
     case .maxPool(let window):
       step.contribute(to: 0) { $0.add(.maxPoolGradient(window), $0.gradient(), $0.input(0)) }
     case .maxPoolGradient: throw step.noGradient("max pooling is differentiated once, not twice")

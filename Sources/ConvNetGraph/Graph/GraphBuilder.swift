@@ -9,9 +9,10 @@ package final class GraphBuilder {
   private var counters: [String: Int] = [:]
   private var scope: [String] = []
 
-  package init(_ graph: Graph = Graph()) {
+  /// Starts from a graph; names that are to come later can be kept from being taken.
+  package init(_ graph: Graph = Graph(), reserving reserved: [String] = []) {
     self.graph = graph
-    names = Set(graph.nodes.map(\.name))
+    names = Set(graph.nodes.map(\.name) + reserved)
     names.formUnion(graph.inputs.map(\.name))
     names.formUnion(graph.parameters.map(\.name))
     names.formUnion(graph.states.map(\.name))
@@ -147,7 +148,7 @@ extension Operation {
   package var resultCount: Int {
     switch self {
     case .batchMoments: 3
-    case .normalizeGradientSums: 2
+    case .normalizeGradientSums, .renormalize: 2
     case .fused(let fused): fused.anchor.resultCount
     default: 1
     }

@@ -16,16 +16,22 @@ extension Graph.Value {
   ///   - tracksRunningStatistics: whether there are running statistics; without them inference, too,
   ///     normalises with the batch's own.
   ///   - name: the layer's name; `batchNormalization1`, … by default.
+  ///   - statistics: how training takes the batch's statistics: one sample, ghost batches,
+  ///     renormalisation.
+  ///   - mask: float32 over leading axes of the input, as `[N]` or `[N, L]`; positions of 0, such as
+  ///     padding, count neither in training's statistics nor in their gradient, all others do. Of padding
+  ///     by zeros: `x.map(.absolute).reduced(.maximum, axes: [-1])`.
   public func batchNormalization(
     axis: Int = -1, epsilon: Double = 1e-5, decay: RunningDecay = .keepOld(0.9),
     runningVariance: RunningVariance = .unbiased, scale: Bool = true, shift: Bool = true,
-    tracksRunningStatistics: Bool = true, name: String? = nil
+    tracksRunningStatistics: Bool = true, name: String? = nil,
+    statistics: BatchStatistics = BatchStatistics(), mask: Graph.Value? = nil
   ) -> Graph.Value {
     batchNormalization(
       BatchNormalizationOptions(
         epsilon: epsilon, decay: decay, runningVariance: runningVariance, scale: scale,
         shift: shift, tracksRunningStatistics: tracksRunningStatistics),
-      axis: axis, name: name)
+      axis: axis, name: name, statistics: statistics, mask: mask)
   }
 
   /// Batch normalisation with options as a value, such as the presets `.pyTorch`, `.keras` and `.onnx`.
@@ -34,14 +40,21 @@ extension Graph.Value {
   ///   - options: the conventions.
   ///   - axis: where the channels are: −1 for the last axis, 1 for channels-first values.
   ///   - name: the layer's name; `batchNormalization1`, … by default.
+  ///   - statistics: how training takes the batch's statistics: one sample, ghost batches,
+  ///     renormalisation.
+  ///   - mask: float32 over leading axes of the input, as `[N]` or `[N, L]`; positions of 0, such as
+  ///     padding, count neither in training's statistics nor in their gradient, all others do. Of padding
+  ///     by zeros: `x.map(.absolute).reduced(.maximum, axes: [-1])`.
   public func batchNormalization(
-    _ options: BatchNormalizationOptions, axis: Int = -1, name: String? = nil
+    _ options: BatchNormalizationOptions, axis: Int = -1, name: String? = nil,
+    statistics: BatchStatistics = BatchStatistics(), mask: Graph.Value? = nil
   ) -> Graph.Value {
     let layer = builder.layerName(name, base: "batchNormalization")
     let rows: Shape = [channels(for: layer, axis: axis)]
     let running = options.tracksRunningStatistics ? runningStatistics(options, layer, rows) : nil
     let moments = builder.add(
-      .batchMoments(BatchMoments(axis: axis, running: running)), [id], name: "\(layer).moments")
+      .batchMoments(BatchMoments(axis: axis, running: running, statistics: statistics)),
+      [id] + (mask.map { [$0.id] } ?? []), name: "\(layer).moments")
     let affine = affineParameters(layer, rows, scale: options.scale, shift: options.shift)
     let normalize = Normalize(
       axis: axis, epsilon: options.epsilon, source: .batch, hasScale: options.scale,

@@ -82,21 +82,43 @@ package struct RunningStatistics: Hashable, Sendable, Codable {
 }
 
 /// The triple (count, mean, M2) of every channel of x, in Float64.
+///
+/// Operands: x, and perhaps a mask over x's leading axes, before the channels'; positions of 0 do not
+/// count, all others do.
 package struct BatchMoments: Hashable, Sendable, Codable {
   /// The channel axis; −1 is the last.
   package var axis: Int
   /// The running statistics this layer keeps, if any.
   package var running: RunningStatistics?
+  /// How a training step takes the statistics.
+  package var statistics: BatchStatistics
 
-  package init(axis: Int, running: RunningStatistics? = nil) {
+  package init(
+    axis: Int, running: RunningStatistics? = nil, statistics: BatchStatistics = BatchStatistics()
+  ) {
     self.axis = axis
     self.running = running
+    self.statistics = statistics
+  }
+
+  /// Reads the attributes; files from before `statistics` mean its default.
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    self.init(
+      axis: try container.decode(Int.self, forKey: .axis),
+      running: try container.decodeIfPresent(RunningStatistics.self, forKey: .running),
+      statistics: try container.decodeIfPresent(BatchStatistics.self, forKey: .statistics)
+        ?? BatchStatistics())
   }
 
   func outputTypes(_ inputs: [TensorType]) throws -> [TensorType] {
-    let x = try Operation.float(inputs, count: 1)[0]
-    let channels = x.dimensions[try x.normalizedAxis(axis)]
+    let operands = try Operation.float(inputs, count: 1...2)
+    let x = operands[0]
+    let channelAxis = try x.normalizedAxis(axis)
+    let channels = x.dimensions[channelAxis]
+    if operands.count == 2 { try x.check(mask: operands[1], channelAxis: channelAxis) }
     try running?.decay.check()
+    try statistics.check(hasRunning: running != nil)
     return [
       TensorType(.float64, [Dimension]()), TensorType(.float64, [channels]),
       TensorType(.float64, [channels]),
@@ -149,19 +171,25 @@ package struct Normalize: Hashable, Sendable, Codable {
 /// The backward half of `Normalize`, in two steps.
 ///
 /// Sums: operands dy, x, statistics; results dβ = Σ dy and dγ = Σ dy·x̂ in Float64.
-/// Input: operands dy, x, statistics, with `.batch` also dβ and dγ, then γ where present; result
-/// dx = γ/√(σ²+ε)·(dy − dβ/m − x̂·dγ/m) with batch statistics and γ/√(σ²+ε)·dy with running ones.
+/// Input: operands dy, x, statistics, with `.batch` also dβ and dγ, then γ and the mask of the statistics
+/// where present; result dx = γ/√(σ²+ε)·(dy − k·(dβ/m + x̂·dγ/m)) with batch statistics, k the mask or 1,
+/// and γ/√(σ²+ε)·dy with running ones. Masked positions have no part in mean and variance, so nothing
+/// reaches them through these; their y depends on both, so their dy is in the sums.
 package struct NormalizeGradient: Hashable, Sendable, Codable {
   package var axis: Int
   package var epsilon: Double
   package var source: StatisticsSource
   package var hasScale: Bool
+  package var hasMask: Bool
 
-  package init(axis: Int, epsilon: Double, source: StatisticsSource, hasScale: Bool) {
+  package init(
+    axis: Int, epsilon: Double, source: StatisticsSource, hasScale: Bool, hasMask: Bool = false
+  ) {
     self.axis = axis
     self.epsilon = epsilon
     self.source = source
     self.hasScale = hasScale
+    self.hasMask = hasMask
   }
 
   /// How many operands hold statistics.
@@ -169,6 +197,10 @@ package struct NormalizeGradient: Hashable, Sendable, Codable {
   /// The operand of the input gradient that holds γ, if any.
   package var scaleIndex: Int? {
     hasScale ? 2 + statisticsCount + (source == .batch ? 2 : 0) : nil
+  }
+  /// The operand of the input gradient that holds the mask, if any; the last one.
+  package var maskIndex: Int? {
+    hasMask ? 2 + statisticsCount + (source == .batch ? 2 : 0) + (hasScale ? 1 : 0) : nil
   }
 
   func sumTypes(_ inputs: [TensorType]) throws -> [TensorType] {
@@ -180,13 +212,17 @@ package struct NormalizeGradient: Hashable, Sendable, Codable {
   func inputType(_ inputs: [TensorType]) throws -> TensorType {
     let sums = source == .batch ? 2 : 0
     let operands = try Operation.take(
-      inputs, count: 2 + statisticsCount + sums + (hasScale ? 1 : 0))
+      inputs, count: 2 + statisticsCount + sums + (hasScale ? 1 : 0) + (hasMask ? 1 : 0))
     let channels = try check(operands)
     for operand in operands[(2 + statisticsCount)..<(2 + statisticsCount + sums)] {
       try Operation.expect(operand, toBe: TensorType(.float64, [channels]), as: "a gradient sum")
     }
     if let scaleIndex {
       try Operation.expect(operands[scaleIndex], toBe: TensorType([channels]), as: "a scale")
+    }
+    if let maskIndex {
+      try operands[1].check(
+        mask: operands[maskIndex], channelAxis: operands[1].normalizedAxis(axis))
     }
     return operands[1]
   }
@@ -224,6 +260,18 @@ extension StatisticsSource {
 }
 
 extension TensorType {
+  /// A mask has the extents of some of the axes before the channels', from the first on.
+  func check(mask: TensorType, channelAxis: Int) throws {
+    guard (1...max(channelAxis, 1)).contains(mask.rank), channelAxis > 0,
+      mask == TensorType(Array(dimensions[..<mask.rank]))
+    else {
+      throw GraphError(
+        .invalidShape,
+        "\(mask) is no mask over the leading axes of \(self), channels at "
+          + "\(channelAxis)")
+    }
+  }
+
   /// An axis counted from the front, where negative ones count from the back.
   package func normalizedAxis(_ axis: Int) throws -> Int {
     let positive = axis < 0 ? axis + rank : axis

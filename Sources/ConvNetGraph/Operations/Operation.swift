@@ -11,7 +11,7 @@ package indirect enum Operation: Hashable, Sendable, Codable {
   case convolutionInputGradient(Convolution)
   /// dy, x, like w to dw.
   case convolutionFilterGradient(Convolution)
-  /// x to count, mean and M2, in Float64.
+  /// x, perhaps a mask, to count, mean and M2, in Float64.
   case batchMoments(BatchMoments)
   /// x, statistics, perhaps γ, perhaps β to y.
   case normalize(Normalize)
@@ -19,6 +19,8 @@ package indirect enum Operation: Hashable, Sendable, Codable {
   case normalizeGradientSums(NormalizeGradient)
   /// dy, x, statistics, with batch statistics dβ and dγ, perhaps γ to dx.
   case normalizeGradientInput(NormalizeGradient)
+  /// count, mean, M2, running mean and variance, limits to the factors r and d of each channel.
+  case renormalize(Renormalize)
   /// x to f(x).
   case map(UnaryFunction)
   /// a and b, broadcast, to f(a, b).
@@ -74,6 +76,7 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .normalize(let a): [try a.outputType(inputs)]
     case .normalizeGradientSums(let a): try a.sumTypes(inputs)
     case .normalizeGradientInput(let a): [try a.inputType(inputs)]
+    case .renormalize(let a): try a.outputTypes(inputs)
     case .map: [try Operation.float(inputs, count: 1)[0]]
     case .combine: [try broadcast(inputs)]
     case .reduce(let a): [try a.outputType(inputs)]
@@ -119,6 +122,7 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .normalize: "normalize"
     case .normalizeGradientSums: "normalizeGradientSums"
     case .normalizeGradientInput: "normalizeGradientInput"
+    case .renormalize: "renormalize"
     case .map(let function): function.name
     case .combine(let function): function.name
     case .reduce(let a): "\(a.reduction.rawValue)Reduction"

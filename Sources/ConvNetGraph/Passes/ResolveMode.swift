@@ -16,8 +16,16 @@ public enum ExecutionMode: String, Hashable, Sendable, Codable {
 /// and variance; inverted dropout has the identity as its expectation.
 package struct ResolveMode: GraphPass {
   package let mode: ExecutionMode
+  /// Whether dropout stays.
+  package let keepsDropout: Bool
 
-  package init(_ mode: ExecutionMode) { self.mode = mode }
+  package init(_ mode: ExecutionMode) { self.init(mode, keepsDropout: mode == .training) }
+
+  /// Makes the pass for a training forward pass with or without dropout.
+  package init(_ mode: ExecutionMode, keepsDropout: Bool) {
+    self.mode = mode
+    self.keepsDropout = keepsDropout
+  }
 
   package var name: String { "resolve \(mode.rawValue) mode" }
 
@@ -39,7 +47,7 @@ package struct ResolveMode: GraphPass {
         normalize.source = .running
         node.operation = .normalize(normalize)
         node.inputs.replaceSubrange(1...3, with: [mean, variance])
-      case .dropout where mode == .inference:
+      case .dropout where !keepsDropout:
         replaced[node.outputs[0]] = node.inputs[0]
       default: break
       }

@@ -37,7 +37,9 @@ private struct ChannelStatistics {
     switch source {
     case .batch:
       mean = statistics[1]
-      inverse = statistics[2].map { 1 / ($0 / statistics[0][0] + epsilon).squareRoot() }
+      // A mask may leave no samples, whose M2 is 0.
+      let m = max(statistics[0][0], 1)
+      inverse = statistics[2].map { 1 / ($0 / m + epsilon).squareRoot() }
     case .running:
       mean = statistics[0]
       inverse = statistics[1].map { 1 / ($0 + epsilon).squareRoot() }
@@ -49,8 +51,10 @@ extension BatchMoments {
   /// m, μ = Σx/m and M2 = Σ(x − μ)², in two passes.
   ///
   /// No samples have mean 0 and M2 0, which merge with other moments as nothing.
-  func evaluate(_ x: ReferenceTensor) -> [[Double]] {
+  func evaluate(_ operands: [ReferenceTensor]) -> [[Double]] {
+    let x = operands[0]
     let layout = ChannelLayout(x.shape, axis: axis)
+    if operands.count == 2 { return evaluate(x, layout, mask: operands[1]) }
     let m = Double(layout.samples)
     var mean = [Double](repeating: 0, count: layout.channels)
     var m2 = mean
@@ -60,6 +64,47 @@ extension BatchMoments {
       layout.forEach { m2[$1] += (x.values[$0] - mean[$1]) * (x.values[$0] - mean[$1]) }
     }
     return [[m], mean, m2]
+  }
+
+  /// The same over the positions where the mask is not 0.
+  private func evaluate(
+    _ x: ReferenceTensor, _ layout: ChannelLayout, mask: ReferenceTensor
+  ) -> [[Double]] {
+    var mean = [Double](repeating: 0, count: layout.channels)
+    var (m2, m) = (mean, mean)
+    func isValid(_ index: Int) -> Bool { mask.isValid(index, of: x) }
+    layout.forEach { index, c in
+      guard isValid(index) else { return }
+      mean[c] += x.values[index]
+      m[c] += 1
+    }
+    for c in mean.indices where m[c] > 0 { mean[c] /= m[c] }
+    layout.forEach { index, c in
+      guard isValid(index) else { return }
+      m2[c] += (x.values[index] - mean[c]) * (x.values[index] - mean[c])
+    }
+    return [[m.first ?? 0], mean, m2]
+  }
+}
+
+extension ReferenceTensor {
+  /// Whether a mask over the leading axes of x has something else than 0 at an element of x.
+  fileprivate func isValid(_ index: Int, of x: ReferenceTensor) -> Bool {
+    values[index / (x.shape.count / shape.count)] != 0
+  }
+}
+
+extension Renormalize {
+  /// r and d of every channel.
+  func evaluate(_ operands: [ReferenceTensor]) -> [[Double]] {
+    let values = operands.map(\.values)
+    let results = values[1].indices.map { c in
+      factors(
+        mean: values[1][c], variance: values[2][c] / max(values[0][0], 1),
+        runningMean: values[3][c], runningVariance: values[4][c], scaleLimit: values[5][0],
+        shiftLimit: values[5][1])
+    }
+    return [results.map(\.scale), results.map(\.shift)]
   }
 }
 
@@ -98,7 +143,7 @@ extension NormalizeGradient {
   }
 
   /// dx = γ/√(σ² + ε)·(dy − dβ/m − x̂·dγ/m) with batch statistics; with running ones, which do not
-  /// depend on x, dx = γ/√(σ² + ε)·dy.
+  /// depend on x, and where a mask keeps x out of the statistics, dx = γ/√(σ² + ε)·dy.
   func evaluateInput(_ operands: [ReferenceTensor]) -> [Double] {
     let (dy, x) = (operands[0], operands[1])
     let layout = ChannelLayout(x.shape, axis: axis)
@@ -108,7 +153,7 @@ extension NormalizeGradient {
     var dx = dy.values
     layout.forEach { index, c in
       var centred = dy.values[index]
-      if source == .batch {
+      if source == .batch, maskIndex.map({ operands[$0].isValid(index, of: x) }) ?? true {
         let m = operands[2].values[0]
         let (shiftSum, scaleSum) = (operands[5].values[c], operands[6].values[c])
         let normalized = (x.values[index] - statistics.mean[c]) * statistics.inverse[c]

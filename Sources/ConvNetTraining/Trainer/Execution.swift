@@ -50,12 +50,21 @@ final class Execution {
   let plan: Plan
   let ports: TrainingPorts
   let batchSize: Int
+  /// The layers whose statistics come out of a run.
+  let statistics: [StatisticsPorts]
+  private let hasRenormalizationLimits: Bool
   private var workspace: Workspace
 
-  init(plan: Plan, store: ParameterStore, ports: TrainingPorts, batchSize: Int) {
+  init(
+    plan: Plan, store: ParameterStore, ports: TrainingPorts, batchSize: Int,
+    statistics: [StatisticsPorts] = []
+  ) {
     self.plan = plan
     self.ports = ports
     self.batchSize = batchSize
+    self.statistics = statistics
+    hasRenormalizationLimits =
+      (try? plan.inputType(GraphBuilder.renormalizationLimitsName)) != nil
     workspace = plan.makeWorkspace(for: store)
   }
 
@@ -93,7 +102,18 @@ final class Execution {
   }
 
   /// Runs the plan.
-  func run(seed: UInt64, step: Int) throws {
+  ///
+  /// - Parameters:
+  ///   - seed: of everything random.
+  ///   - step: the number of the run, which random numbers depend on too.
+  ///   - limits: the bounds of batch renormalisation.
+  func run(seed: UInt64, step: Int, limits: RenormalizationSchedule.Limits = .none) throws {
+    if hasRenormalizationLimits {
+      try workspace.withInput(GraphBuilder.renormalizationLimitsName) { bytes in
+        let values = bytes.assumingMemoryBound(to: Float.self)
+        (values[0], values[1]) = (Float(limits.scale), Float(limits.shift))
+      }
+    }
     if ports.hasRandomKey {
       try workspace.withInput(GraphBuilder.randomKeyName) { bytes in
         let key = bytes.assumingMemoryBound(to: Int64.self)

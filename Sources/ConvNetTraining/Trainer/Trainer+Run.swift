@@ -41,6 +41,13 @@ extension Trainer {
     }
     let assembler = try BatchAssembler(
       data: data, normalization: model.normalization, augmentation: augmentation)
+    // A batch that cannot be, such as a last one of one sample, is refused before anything is learned.
+    let last = data.count - (steps - 1) * batchSize
+    for size in Set([min(batchSize, data.count), min(batchSize, last)]) where epochs > 0 {
+      for part in accumulation.parts(of: size) {
+        _ = try execution(for: Shape([part.count] + data.images.shape.dimensions.dropFirst()))
+      }
+    }
     var course = Course(
       firstEpoch: epochCount, epochs: epochs, stepsPerEpoch: steps, classes: data.classCount)
     var reports: [EpochReport] = []
@@ -62,13 +69,19 @@ extension Trainer {
     for step in 1...course.stepsPerEpoch {
       let rate = learningRate
       let samples = order[(step - 1) * batchSize..<min(step * batchSize, order.count)]
-      let execution = try execution(
-        for: Shape([samples.count] + assembler.data.images.shape.dimensions.dropFirst()))
-      try execution.load(samples, assembler, random: random, lanes: lanes)
-      let loss = try advance(execution)
-      try execution.withLogits { logits in
-        course.epoch.add(
-          loss: loss, logits: logits, labels: samples.lazy.map { assembler.data.labels[$0] })
+      let parts = accumulation.parts(of: samples.count)
+        .map { $0.lowerBound + samples.startIndex..<$0.upperBound + samples.startIndex }
+      _ = try advance(parts) { range in
+        let part = order[range]
+        let execution = try execution(
+          for: Shape([part.count] + assembler.data.images.shape.dimensions.dropFirst()))
+        try execution.load(part, assembler, random: random, lanes: lanes)
+        return execution
+      } observe: { execution, range, loss in
+        try execution.withLogits { logits in
+          course.epoch.add(
+            loss: loss, logits: logits, labels: order[range].lazy.map { assembler.data.labels[$0] })
+        }
       }
       var report = course.progress(step: step, rate: rate, rejected: rejectedUpdates)
       if step == course.stepsPerEpoch {

@@ -16,7 +16,7 @@ public import ConvNetGraph
 ///
 /// A step either happens as a whole or, where its loss or a gradient is not finite, not at all. Running
 /// statistics move once a step, all of them or, where one would not be finite, none; such steps are
-/// counted in `rejectedUpdates`.
+/// counted in `rejectedUpdates`. With `accumulation` a step computes its batch in parts.
 public final class Trainer {
   /// What training makes small.
   public let loss: Loss
@@ -30,6 +30,10 @@ public final class Trainer {
   public let seed: UInt64
   /// Changes of training images; none by default.
   public let augmentation: Augmentation?
+  /// The parts a step computes its batch in; one by default.
+  public let accumulation: Accumulation
+  /// The bounds of layers that renormalise.
+  public let renormalization: RenormalizationSchedule
   /// Steps so far.
   public private(set) var stepCount = 0
   /// Epochs so far.
@@ -44,7 +48,8 @@ public final class Trainer {
   package let optimizerState: OptimizerState
   private let metadata: [String: String]
   private let graph: Graph
-  private let statistics: [StatisticsPorts]
+  private let hasStatistics: Bool
+  private lazy var accumulator = GradientAccumulator(optimizerState)
   private var executions: [Shape: Execution] = [:]
 
   /// Prepares a training.
@@ -57,6 +62,8 @@ public final class Trainer {
   ///   - batchSize: the images of a step.
   ///   - seed: what order, augmentation and dropout are drawn from.
   ///   - augmentation: changes of training images.
+  ///   - accumulation: the parts a step computes its batch in, and what becomes of their statistics.
+  ///   - renormalization: the bounds over time of layers that renormalise.
   ///   - lanes: the threads that compute.
   ///   - decays: which parameters weight decay applies to, by name and role; by default weights, but not
   ///     biases, γ or β.
@@ -65,16 +72,24 @@ public final class Trainer {
   public init(
     model: Model, loss: Loss = .softmaxCrossEntropy(), optimizer: Optimizer,
     schedule: Schedule = .constant(), batchSize: Int = 128, seed: UInt64 = 0,
-    augmentation: Augmentation? = nil, lanes: Lanes = .shared,
+    augmentation: Augmentation? = nil, accumulation: Accumulation = Accumulation(steps: 1),
+    renormalization: RenormalizationSchedule = RenormalizationSchedule(), lanes: Lanes = .shared,
     decays: (_ name: String, _ role: ParameterRole) -> Bool = { $1.decaysByDefault }
   ) throws {
     guard batchSize >= 1 else {
       throw TrainingError(.invalidOption, "a batch cannot have \(batchSize) images")
     }
+    guard accumulation.steps >= 1 else {
+      throw TrainingError(
+        .invalidOption, "a batch cannot be computed in \(accumulation.steps) parts")
+    }
     try optimizer.check()
-    let resolved = try ResolveMode(.training).apply(to: loss.added(to: model.graph))
+    try renormalization.check()
+    graph = try loss.added(to: model.graph)
+    let resolved = try ResolveMode(.training).apply(to: graph)
     ports = try TrainingPorts(resolved)
-    (graph, statistics) = try resolved.gradient(of: Loss.lossName).exposingStatistics()
+    // What each shape of batch runs is made when it comes; whether it can be differentiated is said now.
+    hasStatistics = try !resolved.gradient(of: Loss.lossName).exposingStatistics().layers.isEmpty
     store = ParameterStore(model)
     optimizerState = OptimizerState(optimizer, graph: model.graph, decays: decays)
     metadata = model.metadata
@@ -84,6 +99,8 @@ public final class Trainer {
     self.batchSize = batchSize
     self.seed = seed
     self.augmentation = augmentation
+    self.accumulation = accumulation
+    self.renormalization = renormalization
     self.lanes = lanes
   }
 
@@ -107,9 +124,21 @@ public final class Trainer {
   ///   state and moments are as before then.
   @discardableResult
   public func step(images: Tensor, labels: Tensor) throws -> Double {
-    let execution = try execution(for: images.shape)
-    try execution.load(images: images, labels: labels)
-    return try advance(execution)
+    let count = images.shape.dimensions.first ?? 0
+    let parts = accumulation.parts(of: count)
+    guard parts.count > 1, labels.shape.dimensions.first == count else {
+      return try advance([0..<count]) { _ in
+        let execution = try execution(for: images.shape)
+        try execution.load(images: images, labels: labels)
+        return execution
+      }
+    }
+    return try advance(parts) { range in
+      let part = images.samples(range)
+      let execution = try execution(for: part.shape)
+      try execution.load(images: part, labels: labels.samples(range))
+      return execution
+    }
   }
 
   /// How the model, as it is now, does on labelled data.
@@ -120,52 +149,82 @@ public final class Trainer {
   /// The plan and workspace for images of a shape, made when first needed.
   func execution(for images: Shape) throws -> Execution {
     if let execution = executions[images] { return execution }
-    let plan = try Plan(
-      graph, inputShapes: Execution.inputShapes(ports, images: images), lanes: lanes)
-    let execution = Execution(plan: plan, store: store, ports: ports, batchSize: images[0])
+    let step = try graph.trainingStep(
+      inputShapes: Execution.inputShapes(ports, images: images), loss: Loss.lossName)
+    let plan = try Plan(step.graph, inputShapes: [:], lanes: lanes)
+    let execution = Execution(
+      plan: plan, store: store, ports: ports, batchSize: images[0], statistics: step.layers)
     executions[images] = execution
     return execution
   }
 
-  /// Runs forward and backward on what was loaded, then moves parameters and running statistics.
-  func advance(_ execution: Execution) throws -> Double {
-    try execution.run(seed: seed, step: stepCount)
-    let loss = try execution.loss()
-    guard loss.isFinite else {
-      rejectedUpdates += statistics.isEmpty ? 0 : 1
-      throw TrainingError(.notFinite, "the loss of step \(stepCount + 1) is \(loss)")
+  /// Runs forward and backward on the parts of a batch, then moves parameters and running statistics.
+  ///
+  /// - Parameters:
+  ///   - parts: the samples of each part.
+  ///   - load: gives the execution of a part with its samples loaded.
+  ///   - observe: called after a part has run, with its loss.
+  func advance(
+    _ parts: [Range<Int>], load: (Range<Int>) throws -> Execution,
+    observe: (Execution, Range<Int>, _ loss: Double) throws -> Void = { _, _, _ in }
+  ) throws -> Double {
+    let samples = parts.reduce(0) { $0 + $1.count }
+    var loss = 0.0
+    var commit = StatisticsCommit()
+    for (index, part) in parts.enumerated() {
+      let execution = try load(part)
+      try execution.run(
+        seed: seed, step: stepCount * accumulation.steps + index,
+        limits: renormalization.limits(at: stepCount))
+      let partLoss = try execution.loss()
+      guard partLoss.isFinite else { throw rejected("loss", "is \(partLoss)") }
+      try commit.add(execution)
+      if parts.count > 1 {
+        let weight = Double(part.count) / Double(samples)
+        try accumulator.add(execution, weight: Float(weight), isFirst: index == 0)
+        loss += weight * partLoss
+      } else {
+        loss = partLoss
+        try optimizerState.bind(
+          parameters: { store.pointer($0) },
+          gradients: { try execution.output($0, of: Float.self) })
+      }
+      try observe(execution, part, partLoss)
     }
-    try optimizerState.bind(
-      parameters: { store.pointer($0) }, gradients: { try execution.output($0, of: Float.self) })
+    if parts.count > 1 {
+      optimizerState.bind(
+        parameters: { store.pointer($0) }, gradients: { accumulator.gradient($0) })
+    }
     if let name = optimizerState.firstNonFiniteGradient(lanes: lanes) {
-      rejectedUpdates += statistics.isEmpty ? 0 : 1
-      throw TrainingError(
-        .notFinite, "the gradient of \(name) at step \(stepCount + 1) is not finite")
+      throw rejected("gradient of \(name)", "is not finite")
     }
     optimizerState.update(factor: schedule.factor(at: stepCount), lanes: lanes)
-    if try !commitStatistics(of: execution) { rejectedUpdates += 1 }
+    if let updates = commit.updates(accumulation.statistics, from: { store.state($0) }) {
+      for (name, value) in updates { store.setState(name, to: value) }
+    } else {
+      rejectedUpdates += 1
+    }
     store.markChanged()
     stepCount += 1
     return loss
   }
 
-  /// Moves all running statistics, or none where one would not be finite.
-  private func commitStatistics(of execution: Execution) throws -> Bool {
-    var updates: [(String, Tensor)] = []
-    for ports in statistics {
-      let running = ports.running
-      guard
-        let new = running.updated(
-          mean: store.state(running.mean), variance: store.state(running.variance),
-          updateCount: store.state(running.updateCount), with: try execution.tensor(ports.count),
-          batchMean: try execution.tensor(ports.mean), m2: try execution.tensor(ports.m2))
-      else { return false }
-      updates += [
-        (running.mean, new.mean), (running.variance, new.variance),
-        (running.updateCount, new.updateCount),
-      ]
+  /// Counts the statistics of a step that does not happen, and says why it does not.
+  private func rejected(_ what: String, _ why: String) -> TrainingError {
+    rejectedUpdates += hasStatistics ? 1 : 0
+    return TrainingError(.notFinite, "the \(what) of step \(stepCount + 1) \(why)")
+  }
+}
+
+extension Tensor {
+  /// The samples of a range along the first axis.
+  package func samples(_ range: Range<Int>) -> Tensor {
+    var part = Tensor(
+      zeros: Shape([range.count] + shape.dimensions.dropFirst()), elementType: elementType)
+    let start = range.lowerBound * (byteCount / max(shape[0], 1))
+    part.withMutableBytes { target in
+      withBytes { target.copyMemory(from: .init(rebasing: $0[start..<start + target.count])) }
     }
-    for (name, tensor) in updates { store.setState(name, to: tensor) }
-    return true
+    return part
   }
 }
