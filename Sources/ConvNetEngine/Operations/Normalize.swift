@@ -22,6 +22,15 @@ extension PlanCompiler {
     let reads = [x, coefficients] + [residual].compactMap { $0 }
     let y = try output()
     switch layout {
+    case .planes(let outer, let channels, let inner) where options.batchNormalization == .blas:
+      emit(
+        BLASPlaneScaleShiftStep(
+          x: x, coefficients: coefficients, planes: outer * channels, channels: channels,
+          inner: inner, y: y),
+        reads: [x, coefficients], writes: [y])
+      if residual != nil || epilogue.clamps {
+        emitAddClamp(y, residual, epilogue, count: shape.count)
+      }
     case .planes(let outer, let channels, let inner):
       emit(
         PlaneScaleShiftStep(
