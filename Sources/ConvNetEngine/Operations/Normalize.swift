@@ -104,7 +104,8 @@ final class CoefficientsStep: Step {
       let (mean, variance) = reader[c]
       let factor = Double(gamma?[c] ?? 1) / (variance + epsilon).squareRoot()
       a[c] = Float(factor)
-      b[c] = Float(Double(beta?[c] ?? 0) - factor * mean)
+      // With a as it is used, so that far from zero only b's own rounding is left of a·μ.
+      b[c] = Float(Double(beta?[c] ?? 0) - Double(a[c]) * mean)
     }
   }
 }

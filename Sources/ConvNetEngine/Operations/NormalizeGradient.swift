@@ -215,6 +215,8 @@ final class GradientCoefficientsStep: Step {
         slope = -factor * inverse * context.doubles(sums[1])[c] / reader.count
         offset = -factor * context.doubles(sums[0])[c] / reader.count - slope * mean
       }
+      // With b as it is used, so that far from zero only k's own rounding is left of b·μ.
+      offset += (slope - Double(Float(slope))) * mean
       (a[c], b[c], k[c]) = (Float(factor), Float(slope), Float(offset))
     }
   }
