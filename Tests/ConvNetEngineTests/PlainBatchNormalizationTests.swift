@@ -141,7 +141,7 @@ import Testing
     let noise = TestData.uniform([rows], seed: 8).floats
     // Mean/deviation 10⁶, a constant, one outlier, denormals.
     let columns: [[Float]] = [
-      noise.map { 1_500_000 + ($0 * 2).rounded() }, noise.map { _ in 3.25 },
+      noise.map { 1_500_000 + ($0 * 2).rounded() }, noise.map { _ in 0.1 },
       noise.indices.map { $0 == 77 ? 1e6 : noise[$0] }, noise.map { $0 * 0x1p-130 },
     ]
     let x =
@@ -161,10 +161,18 @@ import Testing
       let tolerance = 128 * 0x1p-23 * exact + 0x1p-240
       #expect(abs(variance[channel] - exact) <= tolerance, "\(channel)")
     }
-    // a·x + b at x = μ: the rounding of a·μ at most.
+    // 0.1 is no sum of few powers of two; a·x + b leaves the roundings of a·μ.
     let constant = (0..<rows).map { axis == 1 ? y.doubles[rows + $0] : y.doubles[$0 * 4 + 1] }
-    let scale = 3.25 / 1e-5.squareRoot()
-    #expect(constant.allSatisfy { abs($0) <= 2 * 0x1p-24 * scale })
+    let scale = 0.1 / 1e-5.squareRoot()
+    #expect(variance[1] == 0 && constant.allSatisfy { abs($0) <= 2 * 0x1p-24 * scale })
+    // So do values far from zero: those of b and, without a fused multiply-add, of a·x.
+    let large = (0..<rows).map { axis == 1 ? y.doubles[$0] : y.doubles[$0 * 4] }
+    let deviation = (variance[0] + 1e-5).squareRoot()
+    let mean = columns[0].reduce(0) { $0 + Double($1) } / Double(rows)
+    expectClose(
+      large, columns[0].map { (Double($0) - mean) / deviation },
+      tolerance: 2 * 0x1p-24 * 1_500_002 / deviation + Tolerance.ulps(1, magnitude: 2)
+    )
   }
 
   /// Forward and backward do not touch running statistics, and a bad batch does not reach them.

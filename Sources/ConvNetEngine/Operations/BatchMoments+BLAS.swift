@@ -1,56 +1,24 @@
 import CConvNetLoops
 import OpenBLAS
 
-/// The `.blas` strategy of the reductions: per block of rows, `sgemv` of ones against the centred block
-/// and against its squares.
-final class BLASMomentsStep: Step {
-  let x: Buffer
-  let rows: Pieces
-  let channels: Int
-  /// Per piece a row of means and one of M2.
-  let parts: Buffer
+extension RowMomentsStep {
+  /// Floats that a lane needs: a centred block, and ones.
+  var blasScratchCount: Int { ChannelLayout.blockRows * (stride + 1) }
 
-  init(x: Buffer, rows: Pieces, channels: Int, parts: Buffer) {
-    self.x = x
-    self.rows = rows
-    self.channels = channels
-    self.parts = parts
-  }
-
-  var pieces: Int { rows.count }
-  var scratchByteCount: Int { (5 * stride + block * stride + block) * 4 }
-
-  private var stride: Int { (channels + 15) / 16 * 16 }
-  private var block: Int { ChannelLayout.blockRows }
-
-  func run(piece: Int, lane: Int, in context: Context) {
-    let range = rows.range(piece)
-    let shift = context.scratch(lane: lane)
-    let (sum, square) = (shift + stride, shift + 2 * stride)
-    let centred = shift + 5 * stride
-    let ones = centred + block * stride
-    cnl_fill(ones, 1, block)
-    let mean = context.doubles(parts) + piece * 2 * channels
-    let m2 = mean + channels
-    mean.update(repeating: 0, count: 2 * channels)
-    guard !range.isEmpty else { return }
-    let x = context.floats(x) + range.lowerBound * channels
-    let first = min(ChannelLayout.shiftRows, range.count)
-    columnSums(x, rows: first, ones: ones, into: shift)
-    UncheckedBLAS.sscal(count: channels, alpha: 1 / Float(first), x: shift)
-    var row = 0
-    while row < range.count {
-      let count = min(block, range.count - row)
-      let source = x + row * channels
-      cnl_combine(
-        Int32(CNL_SUBTRACT.rawValue), centred, channels, source, channels, 1, shift, 0, 1, count,
-        channels)
-      columnSums(centred, rows: count, ones: ones, into: sum)
-      cnl_map(Int32(CNL_SQUARE.rawValue), 0, 0, centred, centred, count * channels)
-      columnSums(centred, rows: count, ones: ones, into: square)
-      cnl_moments_merge(mean, m2, Double(row), sum, square, shift, Double(count), channels)
-      row += count
-    }
+  /// The `.blas` strategy of a block's Σ(x − s) and Σ(x − s)²: `sgemv` of ones against the centred block
+  /// and against its squares.
+  func sumByBLAS(
+    _ x: UnsafePointer<Float>, rows: Int, shift: UnsafePointer<Float>,
+    sum: UnsafeMutablePointer<Float>, square: UnsafeMutablePointer<Float>,
+    scratch centred: UnsafeMutablePointer<Float>
+  ) {
+    let ones = centred + ChannelLayout.blockRows * stride
+    cnl_fill(ones, 1, rows)
+    cnl_combine(
+      Int32(CNL_SUBTRACT.rawValue), centred, channels, x, channels, 1, shift, 0, 1, rows, channels)
+    columnSums(centred, rows: rows, ones: ones, into: sum)
+    cnl_map(Int32(CNL_SQUARE.rawValue), 0, 0, centred, centred, rows * channels)
+    columnSums(centred, rows: rows, ones: ones, into: square)
   }
 
   /// sums = onesᵀ·x, cleared first because what beta = 0 does to NaN is up to OpenBLAS's version.
@@ -62,6 +30,53 @@ final class BLASMomentsStep: Step {
     UncheckedBLAS.sgemv(
       transpose: true, rows: rows, columns: channels, a: x, lda: channels, x: ones, beta: 1, y: sums
     )
+  }
+}
+
+extension PlaneMomentsStep {
+  /// The `.blas` strategy of a part of a plane: x − s by `saxpy` onto −s, its sum by `sdot` with ones and
+  /// its squares by `sdot` with itself.
+  func sumsByBLAS(
+    _ x: UnsafePointer<Float>, count: Int, shift: Float, scratch: UnsafeMutablePointer<Float>
+  ) -> (sum: Float, square: Float) {
+    let ones = scratch + Self.blockSize
+    cnl_fill(scratch, -shift, count)
+    cnl_fill(ones, 1, count)
+    UncheckedBLAS.saxpy(count: count, alpha: 1, x: x, y: scratch)
+    return (
+      UncheckedBLAS.sdot(count: count, x: scratch, y: ones),
+      UncheckedBLAS.sdot(count: count, x: scratch, y: scratch)
+    )
+  }
+}
+
+/// The `.blas` strategy of scale and shift, channels first: `saxpy` of each plane onto one filled with b.
+final class BLASPlaneScaleShiftStep: Step {
+  let x: Buffer
+  /// Two rows: a and b of y = a·x + b.
+  let coefficients: Buffer
+  let planes: Int
+  let channels: Int
+  let inner: Int
+  let y: Buffer
+
+  init(x: Buffer, coefficients: Buffer, planes: Int, channels: Int, inner: Int, y: Buffer) {
+    self.x = x
+    self.coefficients = coefficients
+    self.planes = planes
+    self.channels = channels
+    self.inner = inner
+    self.y = y
+  }
+
+  var pieces: Int { planes }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let a = context.floats(coefficients)
+    let y = context.floats(y) + piece * inner
+    cnl_fill(y, a[channels + piece % channels], inner)
+    UncheckedBLAS.saxpy(
+      count: inner, alpha: a[piece % channels], x: context.floats(x) + piece * inner, y: y)
   }
 }
 

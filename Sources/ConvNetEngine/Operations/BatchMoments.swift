@@ -66,18 +66,18 @@ extension PlanCompiler {
     case .planes(let outer, let channels, let inner):
       emit(
         PlaneMomentsStep(
-          x: x, outer: outer, channels: channels, inner: inner, count: outputs.count,
-          mean: outputs.mean, m2: outputs.m2),
+          x: x, outer: outer, channels: channels, inner: inner,
+          strategy: options.batchNormalization, count: outputs.count, mean: outputs.mean,
+          m2: outputs.m2),
         reads: [x], writes: all)
     case .rows(let rows, let channels):
       let pieces = ChannelLayout.pieces(rows: rows, channels: channels)
       let parts = temporary(doubles: pieces.count * 2 * channels)
-      let step: any Step =
-        switch options.batchNormalization {
-        case .fused: RowMomentsStep(x: x, rows: pieces, channels: channels, parts: parts)
-        case .blas: BLASMomentsStep(x: x, rows: pieces, channels: channels, parts: parts)
-        }
-      emit(step, reads: [x], writes: [parts])
+      emit(
+        RowMomentsStep(
+          x: x, rows: pieces, channels: channels, strategy: options.batchNormalization,
+          parts: parts),
+        reads: [x], writes: [parts])
       emit(
         MergeMomentsStep(
           parts: parts, rows: pieces, channels: channels, count: outputs.count, mean: outputs.mean,
@@ -93,21 +93,26 @@ final class RowMomentsStep: Step {
   let x: Buffer
   let rows: Pieces
   let channels: Int
+  let strategy: PlanOptions.BatchNormalizationStrategy
   /// Per piece a row of means and one of M2.
   let parts: Buffer
 
-  init(x: Buffer, rows: Pieces, channels: Int, parts: Buffer) {
+  init(
+    x: Buffer, rows: Pieces, channels: Int, strategy: PlanOptions.BatchNormalizationStrategy,
+    parts: Buffer
+  ) {
     self.x = x
     self.rows = rows
     self.channels = channels
+    self.strategy = strategy
     self.parts = parts
   }
 
   var pieces: Int { rows.count }
-  /// Shift, two block sums, and a row of doubles.
-  var scratchByteCount: Int { (3 * stride + 2 * stride) * 4 }
+  /// Shift, two block sums, and a row of doubles; then what BLAS needs.
+  var scratchByteCount: Int { (5 * stride + (strategy == .blas ? blasScratchCount : 0)) * 4 }
 
-  private var stride: Int { (channels + 15) / 16 * 16 }
+  var stride: Int { (channels + 15) / 16 * 16 }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let range = rows.range(piece)
@@ -147,7 +152,13 @@ final class RowMomentsStep: Step {
     var row = 0
     while row < count {
       let block = min(ChannelLayout.blockRows, count - row)
-      cnl_moments_block(sum, square, x + row * channels, shift, block, channels)
+      switch strategy {
+      case .fused: cnl_moments_block(sum, square, x + row * channels, shift, block, channels)
+      case .blas:
+        sumByBLAS(
+          x + row * channels, rows: block, shift: shift, sum: sum, square: square,
+          scratch: shift + 5 * stride)
+      }
       cnl_moments_merge(mean, m2, Double(row), sum, square, shift, Double(block), channels)
       row += block
     }
@@ -199,23 +210,30 @@ final class PlaneMomentsStep: Step {
   let outer: Int
   let channels: Int
   let inner: Int
+  let strategy: PlanOptions.BatchNormalizationStrategy
   let count: Buffer
   let mean: Buffer
   let m2: Buffer
 
   init(
-    x: Buffer, outer: Int, channels: Int, inner: Int, count: Buffer, mean: Buffer, m2: Buffer
+    x: Buffer, outer: Int, channels: Int, inner: Int,
+    strategy: PlanOptions.BatchNormalizationStrategy, count: Buffer, mean: Buffer, m2: Buffer
   ) {
     self.x = x
     self.outer = outer
     self.channels = channels
     self.inner = inner
+    self.strategy = strategy
     self.count = count
     self.mean = mean
     self.m2 = m2
   }
 
+  /// Elements whose float sums are merged in Double.
+  static let blockSize = 2048
+
   var pieces: Int { channels }
+  var scratchByteCount: Int { strategy == .blas ? 2 * Self.blockSize * 4 : 0 }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let x = context.floats(x) + piece * inner
@@ -223,10 +241,11 @@ final class PlaneMomentsStep: Step {
     var m2 = 0.0
     var shift: Float = 0
     if outer > 0 { shift = Float(cnl_sum(x, inner) / Double(inner)) }
-    accumulate(x, shift: shift, mean: &mean, m2: &m2)
+    let scratch = context.scratch(lane: lane)
+    accumulate(x, shift: shift, scratch: scratch, mean: &mean, m2: &m2)
     let distance = mean - Double(shift)
     if distance * distance * Double(outer * inner) > 1024 * m2, m2 > 0 {
-      accumulate(x, shift: Float(mean), mean: &mean, m2: &m2)
+      accumulate(x, shift: Float(mean), scratch: scratch, mean: &mean, m2: &m2)
     }
     context.doubles(self.mean)[piece] = mean
     context.doubles(self.m2)[piece] = m2
@@ -234,16 +253,21 @@ final class PlaneMomentsStep: Step {
   }
 
   private func accumulate(
-    _ x: UnsafePointer<Float>, shift: Float, mean: inout Double, m2: inout Double
+    _ x: UnsafePointer<Float>, shift: Float, scratch: UnsafeMutablePointer<Float>,
+    mean: inout Double, m2: inout Double
   ) {
     (mean, m2) = (0, 0)
-    let blockSize = 2048
     var merged = 0
     for plane in 0..<outer {
-      for start in stride(from: 0, to: inner, by: blockSize) {
-        let block = min(blockSize, inner - start)
+      for start in stride(from: 0, to: inner, by: Self.blockSize) {
+        let block = min(Self.blockSize, inner - start)
         var (sum, square, shift): (Float, Float, Float) = (0, 0, shift)
-        cnl_plane_moments(&sum, &square, x + plane * channels * inner + start, shift, block)
+        let x = x + plane * channels * inner + start
+        switch strategy {
+        case .fused: cnl_plane_moments(&sum, &square, x, shift, block)
+        case .blas:
+          (sum, square) = sumsByBLAS(x, count: block, shift: shift, scratch: scratch)
+        }
         cnl_moments_merge(
           &mean, &m2, Double(merged), &sum, &square, &shift, Double(block), 1)
         merged += block

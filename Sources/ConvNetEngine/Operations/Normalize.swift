@@ -24,6 +24,15 @@ extension PlanCompiler {
     let reads = [x, coefficients] + [residual].compactMap { $0 }
     let y = try output()
     switch layout {
+    case .planes(let outer, let channels, let inner) where options.batchNormalization == .blas:
+      emit(
+        BLASPlaneScaleShiftStep(
+          x: x, coefficients: coefficients, planes: outer * channels, channels: channels,
+          inner: inner, y: y),
+        reads: [x, coefficients], writes: [y])
+      if residual != nil || epilogue.clamps {
+        emitAddClamp(y, residual, epilogue, count: shape.count)
+      }
     case .planes(let outer, let channels, let inner):
       emit(
         PlaneScaleShiftStep(
@@ -101,7 +110,8 @@ final class CoefficientsStep: Step {
       // M2 = 0: every x that counted is μ, so y = β; a·x + b would leave the rounding of a·μ behind.
       if source == .batch, !isMasked, variance == 0 { factor = 0 }
       a[c] = Float(factor)
-      b[c] = Float(Double(beta?[c] ?? 0) - factor * mean)
+      // With a as it is used, so that far from zero only b's own rounding is left of a·μ.
+      b[c] = Float(Double(beta?[c] ?? 0) - Double(a[c]) * mean)
     }
   }
 }

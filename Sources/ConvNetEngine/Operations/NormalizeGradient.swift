@@ -220,6 +220,8 @@ final class GradientCoefficientsStep: Step {
         slope = -factor * inverse * context.doubles(sums[1])[c] / count
         offset = -factor * context.doubles(sums[0])[c] / count - slope * mean
       }
+      // With b as it is used, so that far from zero only k's own rounding is left of b·μ.
+      offset += (slope - Double(Float(slope))) * mean
       (a[c], b[c], k[c]) = (Float(factor), Float(slope), Float(offset))
     }
   }
