@@ -18,6 +18,8 @@ static const char *const names[] = {"plain", "x86-64-v3", "x86-64-v4"};
 enum { COUNT = sizeof tables / sizeof tables[0] };
 
 static _Atomic(const cnl_table *) selected;
+/// What a test selected for its own thread; other threads compute on undisturbed.
+static _Thread_local const cnl_table *selected_here;
 
 #if defined(__x86_64__)
 static int has(unsigned word, unsigned bits) { return (word & bits) == bits; }
@@ -51,7 +53,9 @@ static const cnl_table *choose(void) {
 }
 
 static inline const cnl_table *table(void) {
-  const cnl_table *t = atomic_load_explicit(&selected, memory_order_relaxed);
+  const cnl_table *t = selected_here;
+  if (t) return t;
+  t = atomic_load_explicit(&selected, memory_order_relaxed);
   return t ? t : choose();
 }
 
@@ -70,9 +74,11 @@ int cnl_variant_current(void) {
 
 int cnl_variant_select(int variant) {
   if (!cnl_variant_supported(variant)) return -1;
-  atomic_store(&selected, tables[variant]);
+  selected_here = tables[variant];
   return 0;
 }
+
+void cnl_variant_deselect(void) { selected_here = NULL; }
 
 const char *cnl_variant_name(int variant) {
   return variant >= 0 && variant < COUNT ? names[variant] : "unknown";

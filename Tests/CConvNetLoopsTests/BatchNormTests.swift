@@ -6,6 +6,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, LoopTests.channels)
     func blockSums(variant: Variant, channels: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(8)
       for rows in [0, 1, 4, 7, 33, 100] {
         let x = noise.integers(rows * channels)
@@ -39,6 +40,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func mergingMatchesTwoPasses(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(9)
       let channels = 5
       let blocks = [3, 8, 1, 20]
@@ -86,6 +88,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func constantChannels(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       var mean = [0.0]
       var m2 = [0.0]
       var s: [Float] = [0]
@@ -100,6 +103,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, LoopTests.channels)
     func applying(variant: Variant, channels: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(10)
       for (rows, aligned) in [
         (0, false), (1, false), (2, true), (7, false), (18, true), (35, false),
@@ -148,6 +152,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func clampingKeepsNaN(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       for channels in [3, 16, 20, 70] {
         let x = Buffer([Float](repeating: .nan, count: 5 * channels))
         let one = Buffer([Float](repeating: 1, count: channels))
@@ -159,6 +164,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, LoopTests.sizes)
     func planes(variant: Variant, n: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(11)
       let (x, dy) = (noise.integers(n), noise.integers(n))
       let (xs, dys) = (Buffer(x), Buffer(dy))

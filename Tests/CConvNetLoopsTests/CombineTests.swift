@@ -23,6 +23,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func broadcasting(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(4)
       for f in Self.functions {
         for columns in [0, 1, 3, 16, 17, 65] {
@@ -58,6 +59,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func maximumAndMinimumPropagateNaN(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       for f in [CNL_MAXIMUM, CNL_MINIMUM] {
         let a = Buffer([Float.nan, 1, .nan, 2, -.infinity] + [Float](repeating: 0, count: 16))
         let b = Buffer([1, Float.nan, .nan, 3, 0] + [Float](repeating: .nan, count: 16))
@@ -71,6 +73,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func movements(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(5)
       for n in LoopTests.sizes {
         let x = noise.integers(n)

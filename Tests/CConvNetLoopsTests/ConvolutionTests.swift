@@ -6,6 +6,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, WindowCases.channels)
     func im2row(variant: Variant, channels: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(20)
       for window in WindowCases.all {
         var w = window.with(channels: channels)
@@ -32,6 +33,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, WindowCases.channels)
     func im2colTap(variant: Variant, channels: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(21)
       for window in WindowCases.all {
         var w = window.with(channels: channels)
@@ -61,6 +63,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, LoopTests.sizes)
     func transpose(variant: Variant, rows: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(22)
       for columns in LoopTests.sizes {
         let (srcRow, dstRow) = (columns + 3, rows + 1)
@@ -78,6 +81,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, LoopTests.sizes)
     func panels(variant: Variant, n: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(23)
       for k in [0, 1, 9, 16, 35] {
         let w = noise.integers(k * (n + 2), limit: 100_000)
@@ -103,6 +107,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, LoopTests.sizes)
     func epilogues(variant: Variant, columns: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(24)
       for (rows, spread) in [(0, 0), (1, 0), (6, 0), (7, 5)] {
         let row = columns + spread

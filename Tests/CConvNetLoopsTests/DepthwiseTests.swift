@@ -7,6 +7,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, WindowCases.channels)
     func forwardAndGradients(variant: Variant, channels: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(30)
       for window in WindowCases.all {
         var w = window.with(channels: channels)
@@ -47,6 +48,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func nanReachesExactlyItsWindow(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       var w = WindowCases.all[1].with(channels: 17)
       var x = [Float](repeating: 1, count: w.inputCount)
       x[(3 * w.width + 4) * 17 + 16] = .nan

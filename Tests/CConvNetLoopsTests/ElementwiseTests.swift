@@ -97,6 +97,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, Unary.all)
     fileprivate func map(variant: Variant, f: Unary) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(1)
       for n in LoopTests.sizes {
         // Multiples of 1/8 up to ±10, whole numbers among them: kinks are hit.
@@ -119,6 +120,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, Unary.all)
     fileprivate func derivative(variant: Variant, f: Unary) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(2)
       for n in LoopTests.sizes {
         var values = noise.integers(n, limit: 80).map { $0 / 8 }
@@ -143,6 +145,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, Unary.all)
     fileprivate func nanPropagates(variant: Variant, f: Unary) {
       variant.select()
+      defer { Variant.deselect() }
       for position in [0, 5, 16, 18] {  // in whole vectors and in the tail
         var values = [Float](repeating: 1, count: 19)
         values[position] = .nan
@@ -159,6 +162,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func specialValues(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       func results(_ f: cnl_unary, _ values: [Float]) -> [Float] {
         let y = Buffer(count: values.count)
         cnl_map(Int32(f.rawValue), 1, 0, y.pointer, Buffer(values).pointer, values.count)
@@ -183,6 +187,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func wideArguments(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(3)
       let cases: [(cnl_unary, Float, Double, (Double) -> Double)] = [
         (CNL_EXP, 87, 2, { exp($0) }), (CNL_TANH, 12, 3, { tanh($0) }),

@@ -3,7 +3,8 @@ import Testing
 
 /// Parent of all suites here.
 ///
-/// The variant is a setting of the process, so tests run one after another.
+/// A variant is selected for the thread that a test runs on, until it ends; the memory of a test is
+/// shared, so tests run one after another.
 @Suite(.serialized) struct LoopTests {
   /// Vector widths are 4, 8 and 16; unrolled groups reach 64 and 128.
   static let sizes = [0, 1, 7, 15, 16, 17, 31, 33, 63, 64, 65, 100, 130]
@@ -16,6 +17,7 @@ import Testing
     #expect(cnl_variant_select(count) == -1)
     for variant in Variant.all {
       variant.select()
+      defer { Variant.deselect() }
       #expect(cnl_variant_current() == variant.number)
     }
     #expect(String(cString: cnl_variant_name(0)) == "plain")
@@ -36,6 +38,9 @@ struct Variant: CustomTestStringConvertible, Sendable {
     Memory.release()
     #expect(cnl_variant_select(number) == 0)
   }
+
+  /// Ends a case: the thread goes back to the variant that everyone else uses.
+  static func deselect() { cnl_variant_deselect() }
 }
 
 /// Memory of the running case.

@@ -7,6 +7,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, LoopTests.sizes)
     func sgd(variant: Variant, n: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(70)
       for nesterov in [false, true] {
         let (w, v, g) = (noise.integers(n), noise.integers(n), noise.integers(n))
@@ -29,6 +30,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, LoopTests.sizes)
     func adam(variant: Variant, n: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(71)
       let (rate, epsilon, c1, c2) = (Float(0.125), Float(0x1p-20), Float(0.1), Float(0.001))
       for (coupled, decoupled) in [(Float(0), Float(0)), (0.25, 0), (0, 0.5)] {

@@ -7,6 +7,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, WindowCases.channels)
     func maximum(variant: Variant, channels: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(40)
       for window in WindowCases.all {
         var w = window.with(channels: channels)
@@ -49,6 +50,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, WindowCases.channels)
     func average(variant: Variant, channels: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(41)
       for window in WindowCases.all {
         var w = window.with(channels: channels)

@@ -43,6 +43,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func words(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       let starts: [UInt64] = [0, 1, 2, 3, 4, 1001, (1 << 34) - 20, UInt64.max - 200]
       for first in starts {
         for n in LoopTests.sizes {
@@ -58,6 +59,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func dropout(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(60)
       for first: UInt64 in [0, 2, 64, 77] {
         for n in LoopTests.sizes {

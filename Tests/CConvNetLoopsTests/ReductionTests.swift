@@ -6,6 +6,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func wholeArrays(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(6)
       for n in LoopTests.sizes + [4095, 4096, 4097, 10_000] {
         let values = noise.integers(n)
@@ -22,6 +23,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, [Float.nan, .infinity, -.infinity])
     func oneBadElementIsSeenAnywhere(variant: Variant, bad: Float) {
       variant.select()
+      defer { Variant.deselect() }
       for i in 0..<130 {
         var values = [Float](repeating: 1, count: 130)
         values[i] = bad
@@ -38,6 +40,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func longSumsKeepTheirDigits(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       let n = 200_000
       let x = Buffer([Float](repeating: 0.1, count: n))
       let exact = Double(Float(0.1)) * Double(n)
@@ -48,6 +51,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, LoopTests.channels)
     func rows(variant: Variant, columns: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(7)
       for rows in [0, 1, 3, 8, 33, 128, 260] {
         for row in [columns, columns + 3] {
@@ -82,6 +86,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func manyColumns(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       let columns = 2100
       let x = Buffer((0..<3 * columns).map { Float($0 % 1000) })
       let sums = Buffer([Double](repeating: 0, count: columns), canary: 99)

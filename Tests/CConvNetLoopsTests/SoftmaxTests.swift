@@ -14,6 +14,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, LoopTests.sizes.dropFirst())
     func valuesAndGradients(variant: Variant, columns: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(50)
       let rows = 5
       for smoothing in [Float(0), 0.125] {
@@ -56,6 +57,7 @@ extension LoopTests {
     @Test(arguments: Variant.all)
     func edges(variant: Variant) {
       variant.select()
+      defer { Variant.deselect() }
       let x = Buffer([1000, 999, -Float.infinity, 1, Float.nan, 2])
       let y = Buffer(count: 6)
       cnl_softmax(y.pointer, x.pointer, 2, 3)

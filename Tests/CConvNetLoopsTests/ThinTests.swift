@@ -7,6 +7,7 @@ extension LoopTests {
     @Test(arguments: Variant.all, [1, 2, 3, 4])
     func forwardAndFilterGradient(variant: Variant, channels: Int) {
       variant.select()
+      defer { Variant.deselect() }
       var noise = Noise(40)
       for window in WindowCases.all where window.dilationWidth == 1 {
         var w = window.with(channels: channels)

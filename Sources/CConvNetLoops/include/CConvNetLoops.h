@@ -22,8 +22,10 @@ int cnl_variant_count(void);
 int cnl_variant_supported(int variant);
 /// The variant in use, by default the highest supported one.
 int cnl_variant_current(void);
-/// Selects a variant for the whole process, for tests. 0, or −1 if it is not supported.
+/// Selects a variant for the calling thread, for tests. 0, or −1 if it is not supported.
 int cnl_variant_select(int variant);
+/// Ends the selection.
+void cnl_variant_deselect(void);
 /// "plain", "x86-64-v3" or "x86-64-v4".
 const char *cnl_variant_name(int variant);
 
