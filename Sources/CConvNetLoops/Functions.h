@@ -52,6 +52,20 @@
       long n), (y, x, a, b, lo, hi, n))                                                           \
   X(void, plane_normalize_gradient, (float *dx, const float *dy, const float *x, float a,         \
       float b, float k, long n), (dx, dy, x, a, b, k, n))                                         \
+  X(void, accumulate_doubles, (double *y, const float *x, long n), (y, x, n))                     \
+  X(void, add_doubles, (double *y, const double *x, long n), (y, x, n))                           \
+  X(void, scale_shift_coefficients, (float *a, float *b, const double *mean, const double *m2,    \
+      double count, const float *scale, const float *shift, double epsilon, long n), (a, b,       \
+      mean, m2, count, scale, shift, epsilon, n))                                                 \
+  X(void, gradient_sums_finish, (double *sumGX, const double *sumG, const double *mean, const     \
+      double *m2, double count, double epsilon, long n), (sumGX, sumG, mean, m2, count,           \
+      epsilon, n))                                                                                \
+  X(void, gradient_coefficients, (float *a, float *b, float *k, const double *mean, const         \
+      double *m2, double count, const float *scale, const double *dShift, const double            \
+      *dScale, double epsilon, long n), (a, b, k, mean, m2, count, scale, dShift, dScale,         \
+      epsilon, n))                                                                                \
+  X(int, shift_is_far, (const float *shift, const double *mean, const double *m2, double          \
+      count, long n), (shift, mean, m2, count, n))                                                \
   X(void, im2row, (float *dst, const float *x, const cnl_window *w, long firstChannel, long       \
       channelCount, long first, long count), (dst, x, w, firstChannel, channelCount, first,       \
       count))                                                                                     \

@@ -20,6 +20,7 @@
 #include "Reductions.h"
 #include "ChannelMaps.h"
 #include "BatchNorm.h"
+#include "BatchCoefficients.h"
 #include "Window.h"
 #include "Convolution.h"
 #include "Depthwise.h"

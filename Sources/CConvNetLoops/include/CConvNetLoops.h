@@ -129,6 +129,27 @@ void cnl_normalize_gradient(
     float *dx, const float *dy, const float *x, const float *a, const float *b, const float *k,
     long rows, long channels, int nontemporal);
 
+// MARK: Batch normalisation, once per channel, in Double; variance = m2/count
+
+/// y += x.
+void cnl_accumulate_doubles(double *y, const float *x, long n);
+void cnl_add_doubles(double *y, const double *x, long n);
+/// a = scale/√(variance + ε) and b = shift − a·mean with a as it is rounded; where m2 = 0, a = 0.
+void cnl_scale_shift_coefficients(
+    float *a, float *b, const double *mean, const double *m2, double count, const float *scale,
+    const float *shift, double epsilon, long n);
+/// From Σ dy·(x − m), m the mean rounded to float, to dγ = Σ dy·(x − mean)/√(variance + ε).
+void cnl_gradient_sums_finish(
+    double *sumGX, const double *sumG, const double *mean, const double *m2, double count,
+    double epsilon, long n);
+/// dx = a·dy + b·x + k: a = scale/√(variance + ε), b and k as the mean terms ask, with b as rounded.
+void cnl_gradient_coefficients(
+    float *a, float *b, float *k, const double *mean, const double *m2, double count,
+    const float *scale, const double *dShift, const double *dScale, double epsilon, long n);
+/// 1 where |mean − shift| > 32·√(m2/count) for some channel that is not constant.
+int cnl_shift_is_far(
+    const float *shift, const double *mean, const double *m2, double count, long n);
+
 // MARK: Batch normalisation, channels first: one plane of n elements of one channel
 
 void cnl_plane_moments(float *sum, float *square, const float *x, float shift, long n);

@@ -33,10 +33,14 @@ enum ChannelLayout: Sendable {
     }
   }
 
-  /// Rows in ranges whose sums are taken apart and merged in order; of about 128 KiB.
+  /// Rows in ranges whose sums are taken apart and merged in order; of about 192 KiB.
   static func pieces(rows: Int, channels: Int) -> Pieces {
-    Pieces(rows, size: max(blockRows, (32 << 10) / max(channels, 1)), unit: blockRows)
+    Pieces(rows, size: max(blockRows, (48 << 10) / max(channels, 1)), unit: blockRows)
   }
+
+  /// Whether a result of this size is written past the caches: more than 24 MiB would not be found in
+  /// them by the next reader, and an ordinary store would read each line before it writes it.
+  static func streams(rows: Int, channels: Int) -> Bool { rows * channels > 6 << 20 }
 
   /// Rows whose float sums are merged in Double (DESIGN: blocks of at most 128).
   static let blockRows = 128
@@ -127,17 +131,14 @@ final class RowMomentsStep: Step {
     let first = min(ChannelLayout.shiftRows, range.count)
     let sums = UnsafeMutableRawPointer(shift + 3 * stride).assumingMemoryBound(to: Double.self)
     cnl_sum_rows(sums, x, channels, first, channels)
-    for c in 0..<channels { shift[c] = Float(sums[c] / Double(first)) }
+    let inverse = 1 / Double(first)
+    for c in 0..<channels { sums[c] *= inverse }
+    cnl_to_float(shift, sums, channels)
     accumulate(x, count: range.count, shift: shift, mean: mean, m2: m2)
     // The shift served its purpose unless the mean lies far from it in units of the deviation; then the
     // squares have lost digits, and the range is read again about its own mean.
-    var far = false
-    for c in 0..<channels {
-      let distance = mean[c] - Double(shift[c])
-      if distance * distance * Double(range.count) > 1024 * m2[c], m2[c] > 0 { far = true }
-    }
-    if far {
-      for c in 0..<channels { shift[c] = Float(mean[c]) }
+    if cnl_shift_is_far(shift, mean, m2, Double(range.count), channels) != 0 {
+      cnl_to_float(shift, mean, channels)
       accumulate(x, count: range.count, shift: shift, mean: mean, m2: m2)
     }
   }

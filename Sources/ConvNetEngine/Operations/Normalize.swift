@@ -104,6 +104,11 @@ final class CoefficientsStep: Step {
     let gamma = scale.map { context.floats($0) }
     let beta = shift.map { context.floats($0) }
     let reader = StatisticsReader(statistics, source: source, in: context)
+    if let batch = reader.batch, let gamma, let beta, !isMasked {
+      cnl_scale_shift_coefficients(
+        a, b, batch.mean, batch.m2, batch.count, gamma, beta, epsilon, channels)
+      return
+    }
     for c in 0..<channels {
       let (mean, variance) = reader[c]
       var factor = Double(gamma?[c] ?? 1) / (variance + epsilon).squareRoot()
@@ -118,7 +123,7 @@ final class CoefficientsStep: Step {
 
 /// Mean and population variance of a channel, from the batch's triple or from running statistics.
 struct StatisticsReader {
-  private let batch: (count: Double, mean: UnsafePointer<Double>, m2: UnsafePointer<Double>)?
+  let batch: (count: Double, mean: UnsafePointer<Double>, m2: UnsafePointer<Double>)?
   private let running: (mean: UnsafePointer<Float>, variance: UnsafePointer<Float>)?
 
   init(_ buffers: [Buffer], source: StatisticsSource, in context: Context) {
@@ -175,6 +180,9 @@ final class ScaleShiftStep: Step {
 
   var pieces: Int { rows.count }
 
+  /// Whether results bypass the caches, which would not hold them anyway.
+  private var streams: Bool { ChannelLayout.streams(rows: rows.total, channels: channels) }
+
   func run(piece: Int, lane: Int, in context: Context) {
     let range = rows.range(piece)
     let offset = range.lowerBound * channels
@@ -183,9 +191,10 @@ final class ScaleShiftStep: Step {
     if let residual {
       cnl_scale_shift_add(
         y, x, context.floats(residual) + offset, a, a + channels, low, high, range.count, channels,
-        0)
+        streams ? 1 : 0)
     } else {
-      cnl_scale_shift(y, x, a, a + channels, low, high, range.count, channels, 0)
+      cnl_scale_shift(
+        y, x, a, a + channels, low, high, range.count, channels, streams ? 1 : 0)
     }
   }
 }

@@ -95,7 +95,11 @@ final class GradientSumsStep: Step {
     sums.update(repeating: 0, count: 2 * channels)
     let mean = context.scratch(lane: lane)
     let reader = StatisticsReader(statistics, source: source, in: context)
-    for c in 0..<channels { mean[c] = Float(reader[c].mean) }
+    if let batch = reader.batch {
+      cnl_to_float(mean, batch.mean, channels)
+    } else {
+      for c in 0..<channels { mean[c] = Float(reader[c].mean) }
+    }
     let (sumG, sumGX) = (mean + stride, mean + 2 * stride)
     let range = rows.range(piece)
     switch layout {
@@ -106,10 +110,8 @@ final class GradientSumsStep: Step {
         cnl_gradient_sums_block(
           sumG, sumGX, context.floats(dy) + row * channels, context.floats(x) + row * channels,
           mean, block, channels)
-        for c in 0..<channels {
-          sums[c] += Double(sumG[c])
-          sums[channels + c] += Double(sumGX[c])
-        }
+        cnl_accumulate_doubles(sums, sumG, channels)
+        cnl_accumulate_doubles(sums + channels, sumGX, channels)
         row += block
       }
     case .planes(_, _, let inner):
@@ -163,12 +165,15 @@ final class MergeGradientSumsStep: Step {
     scale.update(repeating: 0, count: channels)
     for part in 0..<partCount {
       let sums = parts + part * 2 * channels
-      for c in 0..<channels {
-        shift[c] += sums[c]
-        scale[c] += sums[channels + c]
-      }
+      cnl_add_doubles(shift, sums, channels)
+      cnl_add_doubles(scale, sums + channels, channels)
     }
     let reader = StatisticsReader(statistics, source: source, in: context)
+    if let batch = reader.batch, batch.count >= 1 {
+      cnl_gradient_sums_finish(
+        scale, shift, batch.mean, batch.m2, batch.count, epsilon, channels)
+      return
+    }
     for c in 0..<channels {
       // Σ dy·(x − μ) = Σ dy·(x − m) − (μ − m)·Σ dy, with m the mean as the loop used it.
       let (mean, variance) = reader[c]
@@ -210,6 +215,12 @@ final class GradientCoefficientsStep: Step {
     )
     let gamma = scale.map { context.floats($0) }
     let reader = StatisticsReader(statistics, source: source, in: context)
+    if let batch = reader.batch, let gamma, sums.count == 2, batch.count >= 1 {
+      cnl_gradient_coefficients(
+        a, b, k, batch.mean, batch.m2, batch.count, gamma, context.doubles(sums[0]),
+        context.doubles(sums[1]), epsilon, channels)
+      return
+    }
     let count = max(reader.count, 1)
     for c in 0..<channels {
       let (mean, variance) = reader[c]
@@ -260,7 +271,8 @@ final class NormalizeGradientStep: Step {
       let offset = range.lowerBound * channels
       cnl_normalize_gradient(
         context.floats(dx) + offset, context.floats(dy) + offset, context.floats(x) + offset, a, b,
-        k, range.count, channels, 0)
+        k, range.count, channels,
+        ChannelLayout.streams(rows: rows.total, channels: channels) ? 1 : 0)
     case .planes(_, _, let inner):
       let (c, offset) = (piece % channels, piece * inner)
       cnl_plane_normalize_gradient(
