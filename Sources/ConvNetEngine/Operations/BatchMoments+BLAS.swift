@@ -16,21 +16,20 @@ extension RowMomentsStep {
     cnl_fill(ones, 1, rows)
     cnl_combine(
       Int32(CNL_SUBTRACT.rawValue), centred, channels, x, channels, 1, shift, 0, 1, rows, channels)
-    columnSums(centred, rows: rows, ones: ones, into: sum)
+    columnSumsByBLAS(centred, rows: rows, channels: channels, ones: ones, into: sum)
     cnl_map(Int32(CNL_SQUARE.rawValue), 0, 0, centred, centred, rows * channels)
-    columnSums(centred, rows: rows, ones: ones, into: square)
+    columnSumsByBLAS(centred, rows: rows, channels: channels, ones: ones, into: square)
   }
+}
 
-  /// sums = onesᵀ·x, cleared first because what beta = 0 does to NaN is up to OpenBLAS's version.
-  private func columnSums(
-    _ x: UnsafePointer<Float>, rows: Int, ones: UnsafePointer<Float>,
-    into sums: UnsafeMutablePointer<Float>
-  ) {
-    cnl_fill(sums, 0, channels)
-    UncheckedBLAS.sgemv(
-      transpose: true, rows: rows, columns: channels, a: x, lda: channels, x: ones, beta: 1, y: sums
-    )
-  }
+/// sums = onesᵀ·x, cleared first because what beta = 0 does to NaN is up to OpenBLAS's version.
+func columnSumsByBLAS(
+  _ x: UnsafePointer<Float>, rows: Int, channels: Int, ones: UnsafePointer<Float>,
+  into sums: UnsafeMutablePointer<Float>
+) {
+  cnl_fill(sums, 0, channels)
+  UncheckedBLAS.sgemv(
+    transpose: true, rows: rows, columns: channels, a: x, lda: channels, x: ones, beta: 1, y: sums)
 }
 
 extension PlaneMomentsStep {
@@ -101,26 +100,39 @@ final class BLASScaleShiftStep: Step {
   }
 
   var pieces: Int { rows.count }
-  var scratchByteCount: Int { Self.width * Self.width * 4 }
-
-  /// Channels of one diagonal block.
-  private static let width = 32
+  var scratchByteCount: Int { DiagonalProduct.scratchByteCount }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let range = rows.range(piece)
     let a = context.floats(coefficients)
     let b = a + channels
-    let diagonal = context.scratch(lane: lane)
-    let x = context.floats(x) + range.lowerBound * channels
-    let y = context.floats(y) + range.lowerBound * channels
+    let offset = range.lowerBound * channels
+    let y = context.floats(y) + offset
     cnl_copy_rows(y, channels, b, 0, range.count, channels)
-    for first in stride(from: 0, to: channels, by: Self.width) {
-      let width = min(Self.width, channels - first)
+    DiagonalProduct.add(
+      context.floats(x) + offset, times: a, to: y, rows: range.count, channels: channels,
+      scratch: context.scratch(lane: lane))
+  }
+}
+
+/// y += x·diag(a) by `sgemm`, a diagonal block at a time.
+enum DiagonalProduct {
+  /// Channels of one diagonal block.
+  private static let width = 32
+
+  static let scratchByteCount = width * width * 4
+
+  static func add(
+    _ x: UnsafePointer<Float>, times a: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>,
+    rows: Int, channels: Int, scratch diagonal: UnsafeMutablePointer<Float>
+  ) {
+    for first in stride(from: 0, to: channels, by: width) {
+      let width = min(width, channels - first)
       cnl_fill(diagonal, 0, width * width)
       for c in 0..<width { diagonal[c * width + c] = a[first + c] }
       UncheckedBLAS.sgemm(
-        m: range.count, n: width, k: width, a: x + first, lda: channels, b: diagonal, ldb: width,
-        beta: 1, c: y + first, ldc: channels)
+        m: rows, n: width, k: width, a: x + first, lda: channels, b: diagonal, ldb: width, beta: 1,
+        c: y + first, ldc: channels)
     }
   }
 }

@@ -18,7 +18,7 @@ extension PlanCompiler {
     emit(
       GradientSumsStep(
         dy: dy, x: x, statistics: statistics, source: gradient.source, layout: layout, rows: pieces,
-        parts: parts),
+        strategy: options.batchNormalization, parts: parts),
       reads: [dy, x] + statistics, writes: [parts])
     emit(
       MergeGradientSumsStep(
@@ -53,9 +53,17 @@ extension PlanCompiler {
     case .rows(let count, _): rows = Pieces(count, size: max(1, (32 << 10) / max(channels, 1)))
     case .planes(let outer, _, _): rows = Pieces(outer * channels, size: 1)
     }
+    let step: any Step =
+      switch options.batchNormalization {
+      case .fused:
+        NormalizeGradientStep(
+          dy: dy, x: x, coefficients: coefficients, layout: layout, rows: rows, dx: dx)
+      case .blas:
+        BLASNormalizeGradientStep(
+          dy: dy, x: x, coefficients: coefficients, layout: layout, rows: rows, dx: dx)
+      }
     emit(
-      NormalizeGradientStep(
-        dy: dy, x: x, coefficients: coefficients, layout: layout, rows: rows, dx: dx),
+      step,
       reads: [dy, x, coefficients], writes: [dx])
   }
 }
@@ -68,12 +76,13 @@ final class GradientSumsStep: Step {
   let source: StatisticsSource
   let layout: ChannelLayout
   let rows: Pieces
+  let strategy: PlanOptions.BatchNormalizationStrategy
   /// Per piece a row of Σ dy and one of Σ dy·(x − μ).
   let parts: Buffer
 
   init(
     dy: Buffer, x: Buffer, statistics: [Buffer], source: StatisticsSource, layout: ChannelLayout,
-    rows: Pieces, parts: Buffer
+    rows: Pieces, strategy: PlanOptions.BatchNormalizationStrategy, parts: Buffer
   ) {
     self.dy = dy
     self.x = x
@@ -81,13 +90,15 @@ final class GradientSumsStep: Step {
     self.source = source
     self.layout = layout
     self.rows = rows
+    self.strategy = strategy
     self.parts = parts
   }
 
   var pieces: Int { rows.count }
-  var scratchByteCount: Int { 3 * stride * 4 }
+  /// The mean and two block sums; then what BLAS needs.
+  var scratchByteCount: Int { (3 * stride + (strategy == .blas ? blasScratchCount : 0)) * 4 }
 
-  private var stride: Int { (layout.channels + 15) / 16 * 16 }
+  var stride: Int { (layout.channels + 15) / 16 * 16 }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let channels = layout.channels
@@ -107,9 +118,14 @@ final class GradientSumsStep: Step {
       var row = range.lowerBound
       while row < range.upperBound {
         let block = min(ChannelLayout.blockRows, range.upperBound - row)
-        cnl_gradient_sums_block(
-          sumG, sumGX, context.floats(dy) + row * channels, context.floats(x) + row * channels,
-          mean, block, channels)
+        let (dy, x) = (context.floats(dy) + row * channels, context.floats(x) + row * channels)
+        switch strategy {
+        case .fused: cnl_gradient_sums_block(sumG, sumGX, dy, x, mean, block, channels)
+        case .blas:
+          sumByBLAS(
+            dy: dy, x: x, rows: block, mean: mean, sumG: sumG, sumGX: sumGX,
+            scratch: mean + 3 * stride)
+        }
         cnl_accumulate_doubles(sums, sumG, channels)
         cnl_accumulate_doubles(sums + channels, sumGX, channels)
         row += block

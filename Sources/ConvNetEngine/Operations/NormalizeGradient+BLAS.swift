@@ -1,0 +1,79 @@
+import CConvNetLoops
+import OpenBLAS
+
+extension GradientSumsStep {
+  /// Floats that a lane needs: a block of products, and ones.
+  var blasScratchCount: Int { ChannelLayout.blockRows * (stride + 1) }
+
+  /// The `.blas` strategy of a block's Σ dy and Σ dy·(x − m): `sgemv` of ones against dy and against the
+  /// products.
+  func sumByBLAS(
+    dy: UnsafePointer<Float>, x: UnsafePointer<Float>, rows: Int, mean: UnsafePointer<Float>,
+    sumG: UnsafeMutablePointer<Float>, sumGX: UnsafeMutablePointer<Float>,
+    scratch products: UnsafeMutablePointer<Float>
+  ) {
+    let channels = layout.channels
+    let ones = products + ChannelLayout.blockRows * stride
+    cnl_fill(ones, 1, rows)
+    columnSumsByBLAS(dy, rows: rows, channels: channels, ones: ones, into: sumG)
+    cnl_combine(
+      Int32(CNL_SUBTRACT.rawValue), products, channels, x, channels, 1, mean, 0, 1, rows, channels)
+    cnl_combine(
+      Int32(CNL_MULTIPLY.rawValue), products, channels, products, channels, 1, dy, channels, 1,
+      rows, channels)
+    columnSumsByBLAS(products, rows: rows, channels: channels, ones: ones, into: sumGX)
+  }
+}
+
+/// The `.blas` strategy of dx = a·dy + b·x + k: k is laid over dx, then `sgemm` with diagonal matrices
+/// adds the products, or, channels first, two `saxpy` for each plane.
+final class BLASNormalizeGradientStep: Step {
+  let dy: Buffer
+  let x: Buffer
+  /// Three rows: a, b and k.
+  let coefficients: Buffer
+  let layout: ChannelLayout
+  let rows: Pieces
+  let dx: Buffer
+
+  init(
+    dy: Buffer, x: Buffer, coefficients: Buffer, layout: ChannelLayout, rows: Pieces, dx: Buffer
+  ) {
+    self.dy = dy
+    self.x = x
+    self.coefficients = coefficients
+    self.layout = layout
+    self.rows = rows
+    self.dx = dx
+  }
+
+  var pieces: Int { rows.count }
+  var scratchByteCount: Int { DiagonalProduct.scratchByteCount }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let channels = layout.channels
+    let a = context.floats(coefficients)
+    let (b, k) = (a + channels, a + 2 * channels)
+    let range = rows.range(piece)
+    guard !range.isEmpty else { return }
+    switch layout {
+    case .rows:
+      let offset = range.lowerBound * channels
+      let dx = context.floats(dx) + offset
+      cnl_copy_rows(dx, channels, k, 0, range.count, channels)
+      let scratch = context.scratch(lane: lane)
+      DiagonalProduct.add(
+        context.floats(dy) + offset, times: a, to: dx, rows: range.count, channels: channels,
+        scratch: scratch)
+      DiagonalProduct.add(
+        context.floats(x) + offset, times: b, to: dx, rows: range.count, channels: channels,
+        scratch: scratch)
+    case .planes(_, _, let inner):
+      let (c, offset) = (piece % channels, piece * inner)
+      let dx = context.floats(dx) + offset
+      cnl_fill(dx, k[c], inner)
+      UncheckedBLAS.saxpy(count: inner, alpha: a[c], x: context.floats(dy) + offset, y: dx)
+      UncheckedBLAS.saxpy(count: inner, alpha: b[c], x: context.floats(x) + offset, y: dx)
+    }
+  }
+}
