@@ -130,7 +130,7 @@ struct RecalibrateCommand: ParsableCommand {
     /// The finding with this model and data in its remedy.
     func finding(_ finding: LayerDiagnosis.Finding) -> BatchNormalizationReport.Finding {
       let command =
-        "convnet recalibrate \(model) --data \(data)"
+        "convnet recalibrate \(Self.quoted(model)) --data \(Self.quoted(data))"
         + (finding.kind == .frozenMismatch ? " --including-frozen" : "")
       let general = "convnet recalibrate MODEL --data …"
       let isMended = finding.remedy.contains(general)
@@ -138,6 +138,12 @@ struct RecalibrateCommand: ParsableCommand {
         kind: finding.kind.rawValue, cause: finding.cause,
         remedy: finding.remedy.replacing(general, with: command),
         command: isMended ? command : nil)
+    }
+
+    /// A word as a shell reads it.
+    private static func quoted(_ word: String) -> String {
+      let isPlain = word.allSatisfy { $0.isLetter || $0.isNumber || "/._-+=:,@%".contains($0) }
+      return isPlain ? word : "'" + word.replacing("'", with: "'\\''") + "'"
     }
   }
 }

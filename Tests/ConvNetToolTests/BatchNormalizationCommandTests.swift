@@ -41,6 +41,13 @@ import Testing
       #expect(text.contains(part), "\(text)")
     }
 
+    // A command is to be pasted into a shell.
+    let spaced = folder.file("it's m")
+    try folder.write([UInt8](folder.read("m")), to: "it's m")
+    #expect(
+      try Tool.succeed(["inspect", spaced] + inspect.dropFirst(2)).output.contains(
+        "convnet recalibrate '\(folder.path)/it'\\''s m' --data \(folder.path)"))
+
     let original = try folder.read("m")
     let recalibrate = ["recalibrate", model, "--data", folder.path, "--batch-size", "48"]
     let other = folder.file("other")
