@@ -9,6 +9,7 @@ struct EvaluateCommand: ParsableCommand {
 
   @Argument(help: "A model that train --save wrote.") var model: String
   @OptionGroup var dataOptions: DataOptions
+  @OptionGroup var foldingOptions: FoldingOptions
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
   @Flag(help: "Print JSON only.") var json = false
@@ -28,7 +29,8 @@ struct EvaluateCommand: ParsableCommand {
     let lanes = try laneOptions.make()
     let model = try Model.load(model)
     let data = try TrainingData(dataOptions.load().test, classNames: model.classNames)
-    let evaluation = try Evaluator(model, lanes: lanes).evaluate(data)
+    let evaluation = try Evaluator(foldingOptions.fold(model).model, lanes: lanes)
+      .evaluate(data)
     let result = Result(
       accuracy: evaluation.accuracy, loss: evaluation.loss, count: evaluation.count,
       classes: data.classNames, confusion: evaluation.confusion)

@@ -5,91 +5,111 @@ import ConvNet
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
-    abstract: "Shows layers, shapes, parameters and batch-norm state of a saved model.")
+    abstract: "Shows layers, shapes, parameters and batch-norm state of a saved model.",
+    discussion: """
+      --batch-norm and --folding show these alone. With --data, --batch-norm compares the running \
+      statistics of every layer with those of a sample of the training images, and says what is \
+      wrong, the likely cause and what mends it; --folding runs the images through the network \
+      with batch norm folded into its neighbours and without, and shows how far rounding moves \
+      what each layer computes (without --data on random numbers).
+      """)
+
+  /// Images the statistics of a layer are taken from unless told otherwise.
+  static let sampleCount = 2048
 
   @Argument(help: "A model that train --save wrote.") var model: String
-  @Flag(help: "Show the steps of an inference plan and the bytes it needs.") var plan = false
-  @Option(parsing: .unconditional, help: "Images the plan is made for.") var batch = 1
+  @Flag(help: "Show what was folded, the steps of an inference plan and the bytes it needs.")
+  var plan = false
+  @Flag(help: "Show the conventions, switches and numbers of the batch-norm layers.")
+  var batchNorm = false
+  @Flag(help: "Show which batch-norm layers fold into which layers, and how far that moves them.")
+  var folding = false
+  @Option(help: "Images for --batch-norm or --folding: fashion-mnist or a folder, as for train.")
+  var data: String?
+  @Option(parsing: .unconditional, help: "Images of the sample for --batch-norm.")
+  var samples = Self.sampleCount
+  @Option(
+    parsing: .unconditional,
+    help: "Images at once: by default 1 for --plan, 16 for --folding, 128 for --batch-norm.")
+  var batch: Int?
+  @OptionGroup var foldingOptions: FoldingOptions
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
+  @Flag(help: "Print JSON only.") var json = false
 
   func run() throws {
-    guard batch >= 1 else { throw ToolError("--batch must be at least 1, not \(batch)") }
+    if let batch, batch < 1 { throw ToolError("--batch must be at least 1, not \(batch)") }
+    guard samples >= 1 else { throw ToolError("--samples must be at least 1, not \(samples)") }
+    guard data == nil || batchNorm || folding else {
+      throw ToolError("--data belongs to --batch-norm or --folding")
+    }
     let model = try Model.load(model)
-    try printMetadata(model)
-    try printLayers(model.graph)
-    try printParameters(model.graph)
-    try printBatchNormalization(model)
-    if plan { try printPlan(model) }
-  }
-
-  private func printMetadata(_ model: Model) throws {
-    guard !model.metadata.isEmpty else { return }
-    try Output.table(
-      model.metadata.sorted { $0.key < $1.key }.map { key, value in
-        [key, value.split(separator: "\n").joined(separator: ", ")]
-      })
-    try Output.line()
-  }
-
-  private func printLayers(_ graph: Graph) throws {
-    let inputs = graph.inputViews.map { [$0.name, "input", $0.type.description] }
-    let layers = graph.nodeViews.map {
-      [$0.name, $0.operation, $0.outputs.map(\.description).joined(separator: ", ")]
-    }
-    let outputs = graph.outputViews.map { [$0.name, "output", $0.type.description] }
-    try Output.table([["layer", "operation", "result"]] + inputs + layers + outputs)
-  }
-
-  private func printParameters(_ graph: Graph) throws {
-    try Output.line()
-    let rows = graph.parameterViews.map { parameter in
-      [
-        parameter.name, parameter.role.rawValue, parameter.type.description,
-        "\(parameter.type.shape?.count ?? 0)", parameter.isTrainable ? "" : "frozen",
-      ]
-    }
-    try Output.table([["parameter", "role", "type", "numbers"]] + rows, right: [3])
-    try Output.line("\(graph.trainableCount) numbers are trained")
-  }
-
-  private func printBatchNormalization(_ model: Model) throws {
-    let layers = model.graph.nodes.compactMap { node -> RunningStatistics? in
-      if case .batchMoments(let moments) = node.operation { moments.running } else { nil }
-    }
-    guard !layers.isEmpty else { return }
-    let rows = layers.map { layer in
-      [
-        layer.layer, model.state[layer.updateCount].map { "\(Int($0.doubles.first ?? 0))" } ?? "",
-        range(model.state[layer.mean]), range(model.state[layer.variance]), "\(layer.decay)",
-        layer.estimator.rawValue,
-      ]
-    }
-    try Output.line()
-    try Output.table(
-      [["batch norm", "updates", "running mean", "running variance", "decay", "variance"]] + rows,
-      right: [1])
-  }
-
-  private func range(_ tensor: Tensor?) -> String {
-    let values = tensor?.doubles ?? []
-    guard let low = values.min(), let high = values.max() else { return "none" }
-    return "\(decimal(low, 4)) to \(decimal(high, 4))"
-  }
-
-  private func printPlan(_ model: Model) throws {
-    let kernels = try kernelOptions.bootstrap()
+    let kernels = plan || batchNorm || folding ? try kernelOptions.bootstrap() : ""
     let lanes = try laneOptions.make()
+    let images = try data.map { try TrainingData(DataOptions.load($0).train) }
+    var report = InspectReport()
+    if !batchNorm && !folding { report.network = NetworkReport(model) }
+    if batchNorm || !folding {
+      report.batchNorm = try batchNormalization(of: model, images, lanes: lanes)
+    }
+    if plan {
+      report.plan = try PlanReport(
+        foldingOptions.fold(model), shapes: inputShapes(of: model, batch: batch ?? 1),
+        lanes: lanes, kernels: kernels)
+    }
+    if folding { report.folding = try drift(of: model, images, lanes: lanes) }
+    try json ? Output.json(report) : report.print(showsConventions: batchNorm)
+  }
+
+  private func batchNormalization(
+    of model: Model, _ images: TrainingData?, lanes: Lanes
+  ) throws -> [BatchNormalizationReport] {
+    let diagnoses =
+      try images.map {
+        try model.diagnose(on: $0.sample(samples), batchSize: batch ?? 128, lanes: lanes)
+      } ?? []
+    let byLayer = Dictionary(diagnoses.map { ($0.layer, $0) }) { first, _ in first }
+    let place = RecalibrateCommand.Place(model: self.model, data: data ?? "…")
+    return model.batchNormalizationStates.map {
+      BatchNormalizationReport($0, byLayer[$0.layer.layer], mendedBy: place)
+    }
+  }
+
+  private func drift(
+    of model: Model, _ images: TrainingData?, lanes: Lanes
+  ) throws -> FoldingReport {
+    let folded = try FoldBatchNormalization().fold(model)
+    let count = batch ?? 16
+    let drifts =
+      if let images {
+        try FoldingDrift.measure(model, folded, on: images.sample(count), lanes: lanes)
+      } else {
+        try FoldingDrift.measure(
+          model, folded, inputs: randomInputs(of: model, batch: count), lanes: lanes)
+      }
+    return FoldingReport(folded.report, drifts, data: data, images: count)
+  }
+
+  /// The shape of every input, with the batch in the place of each symbol.
+  private func inputShapes(of model: Model, batch: Int) throws -> [String: Shape] {
     let graph = try ResolveMode(.inference).apply(to: model.graph)
-    var shapes: [String: Shape] = [:]
-    for input in graph.inputViews {
+    return try graph.inputViews.reduce(into: [:]) { shapes, input in
       shapes[input.name] = try Shape(checking: input.type.dimensions.map { $0.extent ?? batch })
     }
-    let plan = try Plan(graph, inputShapes: shapes, lanes: lanes)
-    try Output.line("\nplan for a batch of \(batch), \(lanes.count) lanes, \(kernels) kernels")
-    for step in plan.stepDescriptions { try Output.line("  \(step)") }
-    try Output.line(
-      "\(plan.peakByteCount) bytes: arena \(plan.arenaByteCount), scratch of a lane "
-        + "\(plan.scratchByteCount), the rest packed weights")
+  }
+
+  /// Numbers between −√3 and √3, whose variance is 1, for float32 inputs; zeros for the others.
+  private func randomInputs(of model: Model, batch: Int) throws -> [String: Tensor] {
+    let types = model.graph.inputViews.map { ($0.name, $0.type.elementType) }
+    let elements = Dictionary(types) { first, _ in first }
+    return try inputShapes(of: model, batch: batch).reduce(into: [:]) { inputs, entry in
+      let (name, shape) = entry
+      let random = Philox(seed: 1, purpose: name)
+      inputs[name] =
+        elements[name] == .float32
+        ? Tensor(
+          random.uniforms(shape.count, bound: 3.0.squareRoot()).map { Float($0) }, shape: shape)
+        : Tensor(zeros: shape, elementType: elements[name] ?? .float32)
+    }
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ConvNet
+import Glibc
 import OpenBLAS
 
 /// Which of OpenBLAS's kernels compute.
@@ -65,8 +66,22 @@ struct DataOptions: ParsableArguments {
     help: "fashion-mnist, or a folder with the four files of the MNIST family, plain or .gz.")
   var data: String
 
-  func load() throws -> ImageDataset {
+  func load() throws -> ImageDataset { try Self.load(data) }
+
+  static func load(_ data: String) throws -> ImageDataset {
     data == "fashion-mnist" ? try FashionMNIST.load() : try IDXFolder.load(data)
+  }
+}
+
+/// Whether the engine runs batch norm folded into its neighbours.
+struct FoldingOptions: ParsableArguments {
+  @Flag(help: "Run batch norm as layers of its own instead of folding it into its neighbours.")
+  var noFolding = false
+
+  /// The model as the engine shall run it, and what became of its batch norm.
+  func fold(_ model: Model) throws -> (model: Model, report: FoldBatchNormalization.Report) {
+    noFolding
+      ? (model, FoldBatchNormalization.Report()) : try FoldBatchNormalization().fold(model)
   }
 }
 
@@ -77,3 +92,11 @@ extension Model {
 
 /// A number with so many digits after the point.
 func decimal(_ value: Double, _ digits: Int) -> String { ProgressBar.decimal(value, digits) }
+
+/// A number with four significant digits, in scientific notation where it is very small or large.
+func significant(_ value: Double) -> String {
+  let capacity = 32
+  var text = [CChar](repeating: 0, count: capacity)
+  _ = withVaList([value]) { vsnprintf(&text, capacity, "%.4g", $0) }
+  return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}

@@ -17,6 +17,16 @@ enum Output {
     _ = write("convnet: \(text)\n", to: STDERR_FILENO)
   }
 
+  /// Finds out before long work that its result could not be saved.
+  ///
+  /// - Throws: `ToolError` where there is no such folder, or nothing can be written in it.
+  static func checkFolder(of path: String) throws {
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+    guard access(folder, W_OK) == 0 else {
+      throw ToolError("\(path) cannot be written: \(String(cString: strerror(errno)))")
+    }
+  }
+
   /// Wipes a progress bar off the terminal, for a line that takes its place.
   static func clearBar() {
     if isatty(STDERR_FILENO) == 1 { _ = write("\r\u{1B}[K", to: STDERR_FILENO) }

@@ -15,7 +15,9 @@ struct RunCommand: ParsableCommand {
     discussion: """
       Arrays enter the network as they are, in the model's own layout; the normalisation of pixels \
       that training found is in the model's metadata and is not applied. Without NAME= they are \
-      taken in the order in which the model declares its inputs or outputs, see convnet inspect.
+      taken in the order in which the model declares its inputs or outputs, see convnet inspect. \
+      The engine folds batch norm into the layers beside it, see convnet inspect --folding; the \
+      reference never does.
       """)
 
   @Argument(help: "A model that train --save wrote.") var model: String
@@ -23,6 +25,7 @@ struct RunCommand: ParsableCommand {
   @Option(help: "[NAME=]FILE.npy, for each output that is wanted.") var output: [String]
   @Option(help: "engine (fast) or reference (naive loops in Double).")
   var executor = Executor.engine
+  @OptionGroup var foldingOptions: FoldingOptions
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
 
@@ -52,6 +55,7 @@ struct RunCommand: ParsableCommand {
     case .reference:
       return try Reference(model, mode: .inference).run(inputs: inputs)
     case .engine:
+      let model = try foldingOptions.fold(model).model
       let plan = try Plan(
         model, mode: .inference, inputShapes: inputs.mapValues(\.shape), lanes: lanes)
       var workspace = plan.makeWorkspace(for: ParameterStore(model))

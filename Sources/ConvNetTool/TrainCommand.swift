@@ -32,7 +32,7 @@ struct TrainCommand: ParsableCommand {
   func run() throws {
     let network = try Network.named(network)
     let recipe = try recipe(for: network)
-    if let save { try checkFolder(of: save) }
+    if let save { try Output.checkFolder(of: save) }
     let kernels = try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
     let dataset = try dataOptions.load()
@@ -118,14 +118,6 @@ struct TrainCommand: ParsableCommand {
       "\(result.network)\(result.batchNorm ? "" : " without batch norm"), \(result.parameters) "
         + "parameters: test accuracy \(decimal(result.accuracy * 100, 2)) % after "
         + "\(decimal(result.seconds, 1)) s\(place)")
-  }
-
-  /// Finds out before an hour of training that its result could not be saved.
-  private func checkFolder(of path: String) throws {
-    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
-    guard access(folder, W_OK) == 0 else {
-      throw ToolError("\(path) cannot be written: \(String(cString: strerror(errno)))")
-    }
   }
 }
 

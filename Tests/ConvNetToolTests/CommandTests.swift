@@ -17,7 +17,9 @@ import Testing
 
   @Test func help() throws {
     let outcome = try Tool.succeed(["--help"])
-    for command in ["doctor", "train", "evaluate", "run", "inspect", "bench"] {
+    for command in [
+      "doctor", "train", "evaluate", "run", "inspect", "recalibrate", "bench",
+    ] {
       #expect(outcome.output.contains("  \(command) "), "\(outcome.output)")
     }
     #expect(outcome.remarks.isEmpty)
@@ -40,10 +42,12 @@ import Testing
     let accuracy = try #require(result["accuracy"] as? Double)
 
     let model = folder.file("m")
-    let evaluation = try Tool.succeed(["evaluate", model, "--data", folder.path, "--json"])
-      .object()
+    let evaluate = ["evaluate", model, "--data", folder.path, "--json"]
+    let evaluation = try Tool.succeed(evaluate).object()
     #expect(evaluation["accuracy"] as? Double == accuracy)
-    #expect(evaluation["loss"] as? Double == result["loss"] as? Double)
+    // Training measures without folding.
+    let unfolded = try Tool.succeed(evaluate + ["--no-folding"]).object()
+    #expect(unfolded["loss"] as? Double == result["loss"] as? Double)
     #expect((evaluation["confusion"] as? [[Int]])?.joined().reduce(0, +) == 12)
     #expect(evaluation["classes"] as? [String] == ["0", "1", "2"])
     #expect(

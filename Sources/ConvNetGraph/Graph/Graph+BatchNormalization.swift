@@ -17,6 +17,10 @@ extension Graph {
     public let trainsAffine: Bool
     /// The names of the running statistics, where the layer has them.
     package let running: RunningStatistics?
+    /// The parameter γ by name, where the layer has one.
+    package let scale: String?
+    /// The parameter β by name, where the layer has one.
+    package let shift: String?
 
     /// Whether training leaves everything about the layer as it is.
     public var isFrozen: Bool { source == .running && !updates && !trainsAffine }
@@ -35,7 +39,8 @@ extension Graph {
           shift: normalize.hasShift, tracksRunningStatistics: running != nil),
         source: running?.source ?? .batch, updates: running?.updates ?? false,
         trainsAffine: affineParameters(of: layer).contains { parameters[$0].isTrainable },
-        running: running)
+        running: running, scale: affineParameter(layer.normalize.scaleIndex, of: layer),
+        shift: affineParameter(layer.normalize.shiftIndex, of: layer))
     }
   }
 
@@ -99,6 +104,12 @@ extension Graph {
         name: moments.running?.layer ?? node.name, node: node, normalize: normalize,
         momentsIndex: index, moments: moments)
     }
+  }
+
+  /// The name of an operand of the normalisation that is a parameter.
+  private func affineParameter(_ index: Int?, of layer: BatchNormalizationNodes) -> String? {
+    guard let value = index.map({ layer.node.inputs[$0] }) else { return nil }
+    return parameters.first { $0.value == value }?.name
   }
 
   /// The indices of γ and β among the parameters.

@@ -18,14 +18,18 @@ public struct FoldBatchNormalization: ModelPass {
       public let normalization: String
       /// The layer that took it in.
       public let layer: String
-      /// The value that both models compute: the batch norm's result, or that of the layer behind it.
-      package let value: Graph.ValueID
+      /// The value that both models compute: the batch norm's result, or that of the layer behind it,
+      /// or of a batch norm behind that.
+      package fileprivate(set) var value: Graph.ValueID
     }
 
     /// Layers that were folded, in the order of the graph.
     public internal(set) var folds: [Fold] = []
     /// Layers that were not, and why.
     public internal(set) var kept: [(normalization: String, reason: String)] = []
+
+    /// The report on a model that was left as it is.
+    package init() {}
   }
 
   /// Makes the pass.
@@ -104,6 +108,10 @@ private struct Folder {
     replace(producer, layer, weight: w, bias: c, normalization: node.name)
     graph.nodes[producer].outputs = node.outputs
     removed.insert(index)
+    // A batch norm folded in before was to be seen in the value that has just gone.
+    for earlier in report.folds.indices where report.folds[earlier].value == node.inputs[0] {
+      report.folds[earlier].value = node.outputs[0]
+    }
     report.folds.append(
       .init(normalization: node.name, layer: layer.name, value: node.outputs[0]))
     return true

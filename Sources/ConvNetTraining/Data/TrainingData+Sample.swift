@@ -1,0 +1,29 @@
+import ConvNetGraph
+
+extension TrainingData {
+  /// At most `count` samples, spread evenly over the set, so that sets sorted by class are represented.
+  ///
+  /// - Throws: `TrainingError` where no sample is asked for.
+  public func sample(_ count: Int) throws -> TrainingData {
+    guard count >= 1 else {
+      throw TrainingError(.invalidOption, "a sample cannot have \(count) images")
+    }
+    guard count < self.count else { return self }
+    let chosen = (0..<count).map { $0 * self.count / count }
+    var part = Tensor(
+      zeros: Shape([count] + images.shape.dimensions.dropFirst()), elementType: images.elementType)
+    let bytesPerImage = imageCount * images.elementType.byteCount
+    part.withMutableBytes { target in
+      images.withBytes { source in
+        for (place, index) in chosen.enumerated() {
+          let image = source[index * bytesPerImage..<(index + 1) * bytesPerImage]
+          UnsafeMutableRawBufferPointer(rebasing: target[(place * bytesPerImage)...])
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: image))
+        }
+      }
+    }
+    return try TrainingData(
+      images: part, labels: chosen.map { labels[$0] }, classCount: classCount,
+      classNames: classNames)
+  }
+}
