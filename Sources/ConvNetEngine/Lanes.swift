@@ -12,34 +12,44 @@ import OpenBLAS
 /// called from any thread at any time between `init` and `deinit` (threads.c says why).
 public final class Lanes: @unchecked Sendable {
   /// As many lanes as affinity, cpuset and cgroup quota allow this process.
-  public static let shared = Lanes(starting: budget.count)
+  ///
+  /// A single one, the caller's, where the system refuses threads.
+  public static let shared: Lanes = {
+    do { return try Lanes(starting: budget.count) } catch { return Lanes(team: nil, count: 1) }
+  }()
 
   /// What limits this process, read once.
   private static let budget = ThreadBudget.detect()
 
   /// The number of threads that compute, the caller's included.
   public let count: Int
-  private let team: OpaquePointer
+  private let team: OpaquePointer?
 
   /// Starts `count − 1` threads.
   ///
-  /// - Throws: `ThreadBudgetError` where `count` is not between 1 and 1024.
+  /// - Throws: `ThreadBudgetError` where `count` is not between 1 and 1024, or the system does not let
+  ///   the process have so many threads.
   public convenience init(count: Int) throws {
-    self.init(starting: try ThreadBudget(lanes: count).count)
+    try self.init(starting: try ThreadBudget(lanes: count).count)
   }
 
   /// More lanes than processors don't spin: the processor is worth more to the lane that computes.
-  private init(starting count: Int) {
+  private convenience init(starting count: Int) throws {
     let spin: UInt64 = count <= Lanes.budget.count ? 50_000 : 0
     guard let team = cnt_team_start(Int32(count - 1), spin, { BLAS.limitCallingThread() }) else {
-      fatalError("\(count - 1) threads could not be started.")
+      throw ThreadBudgetError(
+        description: "the system refuses \(count - 1) threads besides the caller's")
     }
-    self.count = count
+    self.init(team: team, count: count)
+  }
+
+  private init(team: OpaquePointer?, count: Int) {
     self.team = team
+    self.count = count
   }
 
   deinit {
-    cnt_team_stop(team)
+    if let team { cnt_team_stop(team) }
   }
 
   /// A step and the context it runs in, handed to the team by address.
@@ -51,7 +61,7 @@ public final class Lanes: @unchecked Sendable {
   /// Runs every piece of a step and returns when all are done; allocates nothing.
   func run(_ step: any Step, in context: Context) {
     let pieces = step.pieces
-    guard pieces > 1, count > 1 else {
+    guard pieces > 1, count > 1, let team else {
       for piece in 0..<pieces { step.run(piece: piece, lane: 0, in: context) }
       return
     }
@@ -71,7 +81,7 @@ public final class Lanes: @unchecked Sendable {
   /// is below `count`; no two pieces run on one lane at once.
   package func run(pieces: Int, _ body: @Sendable (_ piece: Int, _ lane: Int) -> Void) {
     Lanes.withFlushedDenormals {
-      guard pieces > 1, count > 1 else {
+      guard pieces > 1, count > 1, let team else {
         for piece in 0..<pieces { body(piece, 0) }
         return
       }

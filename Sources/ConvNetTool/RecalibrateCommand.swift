@@ -8,7 +8,7 @@ struct RecalibrateCommand: ParsableCommand {
     abstract: "Replaces running statistics by the exact ones of the training images.",
     discussion: """
       One pass over the images in training mode, without dropout. The mean and variance of each \
-      batch-norm layer become those of all it has seen, whatever the order of the images. Weights \
+      batch-norm layer become those of all it has seen, whatever the order of the batches. Weights \
       stay as they are, and so do frozen layers unless --including-frozen is given. The file is \
       replaced as a whole or not at all.
       """)

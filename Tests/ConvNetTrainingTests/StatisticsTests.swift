@@ -162,11 +162,13 @@ import Testing
     try trainer.step(images: x, labels: labels(5))
     #expect(trainer.model.state["n.running_mean"]?.floats == [3, 6])
     #expect(trainer.model.state["n.running_var"]?.floats == [4, 16])
-    // Of one valid row there is no variance: the statistics stay, and that is counted.
-    let state = trainer.model.state
-    try trainer.step(
-      images: Tensor([0, 0, 3, 6] as [Float], shape: [2, 2]), labels: labels(2))
-    #expect(trainer.model.state == state && trainer.rejectedUpdates == 1)
+    // Of one valid row there is no variance: an error by default, and nothing has changed.
+    let (state, parameters) = (trainer.model.state, trainer.model.parameters)
+    #expect(throws: TrainingError.self) {
+      try trainer.step(
+        images: Tensor([0, 0, 3, 6] as [Float], shape: [2, 2]), labels: labels(2))
+    }
+    #expect(trainer.model.state == state && trainer.model.parameters == parameters)
   }
 
   /// The first layer's running statistics do not depend on ghost batches, whose moments are pooled.

@@ -4,6 +4,8 @@ public enum SingleSamplePolicy: String, Hashable, Sendable, Codable {
   /// It is refused: the plan throws an error that names the layer and the shape.
   case error
   /// The layer normalises with its running statistics, which stay as they are.
+  ///
+  /// Where a mask leaves one sample, which is known only while the step runs, this is as `skipUpdate`.
   case useRunning
   /// The layer normalises with the sample itself, so that y = β; the running statistics stay as they are.
   case skipUpdate

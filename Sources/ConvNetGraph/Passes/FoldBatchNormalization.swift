@@ -6,7 +6,9 @@
 /// - *batch norm → layer*: w ∗ (a·x + b) + c = (w·a) ∗ x + (c + Σ w·b), a and b by input channel; only
 ///   where the layer adds no padding or b = 0, because padding is zero after batch norm, not before it.
 ///
-/// Both hold only where the value between the two has one reader and is no output, and where the layer's
+/// - *batch norm alone*: it stays as a·x + b, with running statistics of 0 and 1 and ε = 0.
+///
+/// The first two hold only where the value between the two has one reader and is no output, and where the layer's
 /// parameters are the model's. What does not fold stays; the report says why. The derived parameters have
 /// names of their own, so that nobody takes them for the trained ones.
 public struct FoldBatchNormalization: ModelPass {
@@ -16,7 +18,7 @@ public struct FoldBatchNormalization: ModelPass {
     public struct Fold: Sendable, Hashable {
       /// The batch-norm layer.
       public let normalization: String
-      /// The layer that took it in.
+      /// The layer that took it in; itself, where it became a scale and a shift.
       public let layer: String
       /// The value that both models compute: the batch norm's result, or that of the layer behind it,
       /// or of a batch norm behind that.
@@ -56,8 +58,16 @@ private struct Folder {
   var graph: Graph
   let model: Model
   var report = FoldBatchNormalization.Report()
-  private var derived: [String: Tensor] = [:]
+  private var derived: [String: Values] = [:]
   private var removed: Set<Int> = []
+
+  /// Numbers that are not rounded before the last fold.
+  struct Values {
+    var shape: Shape
+    var doubles: [Double]
+
+    var tensor: Tensor { Tensor(doubles.map { Float($0) }, shape: shape) }
+  }
 
   init(graph: Graph, model: Model) {
     self.graph = graph
@@ -72,7 +82,9 @@ private struct Folder {
     result.states.removeAll { !read.contains($0.value) }
     try result.verify()
     let names = Set(result.parameters.map(\.name))
-    let parameters = model.parameters.merging(derived) { $1 }.filter { names.contains($0.key) }
+    let parameters = model.parameters.merging(derived.mapValues(\.tensor)) { $1 }.filter {
+      names.contains($0.key)
+    }
     let states = Set(result.states.map(\.name))
     return try Model(
       graph: result, parameters: parameters, state: model.state.filter { states.contains($0.key) },
@@ -90,13 +102,13 @@ private struct Folder {
     }
     let rank = graph.type(of: node.inputs[0]).rank
     guard normalize.axis == -1 || normalize.axis == rank - 1 else {
-      return report.kept.append((node.name, "its channels are not the last axis"))
+      return reduceToScaleShift(index, a, b)
     }
     if foldIntoProducer(index, a, b) || foldIntoReader(index, a, b) { return }
-    report.kept.append((node.name, "no layer beside it can take it in"))
+    reduceToScaleShift(index, a, b)
   }
 
-  // MARK: The two patterns
+  // MARK: The three patterns
 
   private mutating func foldIntoProducer(_ index: Int, _ a: [Double], _ b: [Double]) -> Bool {
     let node = graph.nodes[index]
@@ -144,21 +156,48 @@ private struct Folder {
     return true
   }
 
+  private mutating func reduceToScaleShift(_ index: Int, _ a: [Double], _ b: [Double]) {
+    let node = graph.nodes[index]
+    guard case .normalize(let normalize) = node.operation else { return }
+    let rows = [
+      ("mean", a.map { _ in 0 }), ("variance", a.map { _ in 1 }), ("scale", a), ("shift", b),
+    ]
+    let values = rows.map { name, row in
+      derive(
+        "\(node.name).\(name)|scale-shift", Values(shape: [row.count], doubles: row),
+        role: .normalizationShift)
+    }
+    graph.nodes[index].operation = .normalize(
+      Normalize(
+        axis: normalize.axis, epsilon: 0, source: .running, hasScale: true, hasShift: true))
+    graph.nodes[index].inputs = [node.inputs[0]] + values
+    report.folds.append(
+      .init(normalization: node.name, layer: node.name, value: node.outputs[0]))
+  }
+
+  /// A new parameter of derived numbers.
+  private mutating func derive(
+    _ name: String, _ values: Values, role: ParameterRole
+  ) -> Graph.ValueID {
+    derived[name] = values
+    graph.types.append(TensorType(.float32, values.shape))
+    let value = Graph.ValueID(graph.types.count - 1)
+    graph.parameters.append(
+      Graph.Parameter(name: name, value: value, role: role, isTrainable: false))
+    return value
+  }
+
   private mutating func replace(
     _ index: Int, _ layer: Layer, weight: [Double], bias: [Double], normalization: String
   ) {
-    let names = ["weight", "bias"].map { "\(layer.name).\($0)|\(normalization)" }
-    derived[names[0]] = Tensor(weight.map { Float($0) }, shape: layer.weight.shape)
-    derived[names[1]] = Tensor(bias.map { Float($0) }, shape: [bias.count])
-    let values = names.map { name -> Graph.ValueID in
-      let shape = derived[name]?.shape ?? []
-      graph.types.append(TensorType(.float32, shape))
-      let value = Graph.ValueID(graph.types.count - 1)
-      graph.parameters.append(
-        Graph.Parameter(
-          name: name, value: value, role: shape.rank == 1 ? .bias : layer.role, isTrainable: false))
-      return value
-    }
+    let values = [
+      derive(
+        "\(layer.name).weight|\(normalization)",
+        Values(shape: layer.weight.shape, doubles: weight), role: layer.role),
+      derive(
+        "\(layer.name).bias|\(normalization)", Values(shape: [bias.count], doubles: bias),
+        role: .bias),
+    ]
     graph.nodes[index].inputs = [graph.nodes[index].inputs[0]] + values
   }
 
@@ -180,22 +219,26 @@ private struct Folder {
     return readers == 1 && !graph.outputs.contains { $0.value == value }
   }
 
-  /// The tensor of a parameter or state value.
-  func tensor(_ value: Graph.ValueID) -> Tensor? {
+  /// The numbers of a parameter or state value.
+  func values(_ value: Graph.ValueID) -> Values? {
+    var tensor: Tensor?
     if let parameter = graph.parameters.first(where: { $0.value == value }) {
-      return derived[parameter.name] ?? model.parameters[parameter.name]
+      if let values = derived[parameter.name] { return values }
+      tensor = model.parameters[parameter.name]
+    } else if let state = graph.states.first(where: { $0.value == value }) {
+      tensor = model.state[state.name]
     }
-    return graph.states.first { $0.value == value }.flatMap { model.state[$0.name] }
+    return tensor.map { Values(shape: $0.shape, doubles: $0.doubles) }
   }
 
   private func coefficients(
     _ node: Graph.Node, _ normalize: Normalize
   ) -> (a: [Double], b: [Double])? {
-    guard let mean = tensor(node.inputs[1])?.doubles,
-      let variance = tensor(node.inputs[2])?.doubles
+    guard let mean = values(node.inputs[1])?.doubles,
+      let variance = values(node.inputs[2])?.doubles
     else { return nil }
-    let scale = normalize.scaleIndex.map { tensor(node.inputs[$0])?.doubles } ?? mean.map { _ in 1 }
-    let shift = normalize.shiftIndex.map { tensor(node.inputs[$0])?.doubles } ?? mean.map { _ in 0 }
+    let scale = normalize.scaleIndex.map { values(node.inputs[$0])?.doubles } ?? mean.map { _ in 1 }
+    let shift = normalize.shiftIndex.map { values(node.inputs[$0])?.doubles } ?? mean.map { _ in 0 }
     guard let scale, let shift else { return nil }
     let a = mean.indices.map { scale[$0] / (variance[$0] + normalize.epsilon).squareRoot() }
     let b = mean.indices.map { shift[$0] - a[$0] * mean[$0] }
@@ -207,7 +250,7 @@ private struct Folder {
 /// A convolution or dense layer whose weight and bias are the model's.
 private struct Layer {
   let name: String
-  let weight: Tensor
+  let weight: Folder.Values
   let bias: [Double]
   let role: ParameterRole
   let groups: Int
@@ -232,11 +275,11 @@ private struct Layer {
       (role, groups, pads) = (.denseWeight, 1, false)
     default: return nil
     }
-    guard let weight = folder.tensor(node.inputs[1]), weight.shape.rank >= 2 else { return nil }
+    guard let weight = folder.values(node.inputs[1]), weight.shape.rank >= 2 else { return nil }
     self.weight = weight
     name = node.name
     if node.inputs.count > 2 {
-      guard let bias = folder.tensor(node.inputs[2]) else { return nil }
+      guard let bias = folder.values(node.inputs[2]) else { return nil }
       self.bias = bias.doubles
     } else {
       bias = [Double](repeating: 0, count: weight.shape[weight.shape.rank - 1])

@@ -16,14 +16,22 @@ struct StatisticsCommit {
   /// - Parameters:
   ///   - statistics: how several parts move the running statistics.
   ///   - old: the state as it is.
+  /// - Throws: `TrainingError` where a mask left a layer at most one sample and its policy is `.error`.
   func updates(
     _ statistics: Accumulation.Statistics, from old: (String) -> Tensor
-  ) -> [String: Tensor]? {
+  ) throws -> [String: Tensor]? {
     var state: [String: Tensor] = [:]
     for (ports, batch) in ordered(statistics) {
-      // What a mask left of a batch is known only now; the policy for one sample still holds.
-      if batch.count <= 1, ports.options.singleSample != .error, batch.isFinite { continue }
       let running = ports.running
+      // What a mask left of a batch is known only now. One sample has no variance, whatever the
+      // estimator: it never reaches the running statistics.
+      if batch.count <= 1, batch.isFinite {
+        guard ports.options.singleSample == .error else { continue }
+        throw TrainingError(
+          .invalidData,
+          "the mask of \(running.layer) left \(Int(batch.count)) samples per channel, which have no "
+            + "variance; use larger batches, or another policy for single samples")
+      }
       guard let new = running.updated(running.values { state[$0] ?? old($0) }, with: batch) else {
         return nil
       }

@@ -198,8 +198,10 @@ public final class Trainer {
     if let name = optimizerState.firstNonFiniteGradient(lanes: lanes) {
       throw rejected("gradient of \(name)", "is not finite")
     }
+    // Before anything is written, because it may refuse the step.
+    let updates = try commit.updates(accumulation.statistics) { store.state($0) }
     optimizerState.update(factor: schedule.factor(at: stepCount), lanes: lanes)
-    if let updates = commit.updates(accumulation.statistics, from: { store.state($0) }) {
+    if let updates {
       for (name, value) in updates { store.setState(name, to: value) }
     } else {
       rejectedUpdates += 1
