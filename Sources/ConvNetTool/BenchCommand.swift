@@ -137,6 +137,7 @@ struct BenchBatchNormalizationCommand: ParsableCommand {
     var forward: PassReport
     var backward: PassReport
     var inference: PassReport
+    var reductions: PassReport
   }
 
   func run() throws {
@@ -159,11 +160,13 @@ struct BenchBatchNormalizationCommand: ParsableCommand {
       strategy: strategy.rawValue, lanes: lanes.count, kernels: kernels,
       forward: forward,
       backward: PassReport(try benchmark.run(.backward)),
-      inference: PassReport(try benchmark.run(.inference)))
+      inference: PassReport(try benchmark.run(.inference)),
+      reductions: PassReport(try benchmark.run(.reductions)))
     if json { return try Output.json(report) }
     try Output.line("\(strategy.rawValue), lanes: \(lanes.count), \(kernels) kernels\n")
     let passes = [
       ("forward", report.forward), ("backward", report.backward), ("inference", report.inference),
+      ("reductions", report.reductions),
     ]
     try Output.table(
       [["pass", "median ms", "shortest ms", "runs", "stream limit ms", "ratio", "bytes"]]

@@ -15,6 +15,7 @@ import time
 
 SHAPES = [(32, 56, 56, 64), (32, 14, 14, 256), (128, 32, 32, 16), (64, 7, 7, 512), (256, 1, 1, 1024)]
 PASSES = ["forward", "backward", "inference"]
+OURS = PASSES + ["reductions"]  # what only our own report has
 
 
 def measure(body, seconds):
@@ -143,8 +144,8 @@ def measure_convnet(convnet, shape, lanes, strategy, seconds):
         convnet, "bench", "batchnorm", "--shape", ",".join(map(str, shape)), "--lanes", str(lanes),
         "--strategy", strategy, "--kernels", "recommended", "--seconds", str(seconds), "--json"]
     report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    times = {p: report[p]["median_ms"] for p in PASSES}
-    limits = {p: report[p]["stream_limit_ms"] for p in PASSES}
+    times = {p: report[p]["median_ms"] for p in OURS}
+    limits = {p: report[p]["stream_limit_ms"] for p in OURS}
     return times, limits
 
 
@@ -153,7 +154,7 @@ def compare(convnet, shape, lanes, workers, rounds, seconds):
     samples = {}
 
     def add(name, values):
-        for p in PASSES:
+        for p in values:
             samples.setdefault(name, {}).setdefault(p, []).append(values[p])
 
     for _ in range(rounds):
@@ -163,7 +164,9 @@ def compare(convnet, shape, lanes, workers, rounds, seconds):
             if strategy == "fused":
                 add("limit", limits)
                 # Ratios are taken within a round, where both ran in turns.
-                add("ratio", {p: times[p] / limits[p] for p in PASSES})
+                add("ratio", {p: times[p] / limits[p] for p in OURS})
+            else:
+                add("blas ratio", {p: times[p] / limits[p] for p in OURS})
         for peer in workers:
             for name, values in (peer.measure(shape, seconds) or {}).items():
                 add(name, values)
@@ -186,7 +189,7 @@ def main():
     seconds = 0.1 if options.quick else 0.5
     frameworks = ["torch", "tensorflow"]
     peers = ["torch channels first", "torch channels last", "tensorflow"]
-    header = ["shape", "lanes", "pass", "fused", "limit", "fused/limit", "blas"] + peers
+    header = ["shape", "lanes", "pass", "fused", "limit", "fused/limit", "blas", "blas/limit"] + peers
     header += ["fused/best torch"]
     print("| " + " | ".join(header) + " |")
     print("|" + " --- |" * len(header))
@@ -194,12 +197,14 @@ def main():
         workers = [Worker(framework, lanes) for framework in frameworks]
         for shape in SHAPES:
             result = compare(options.convnet, shape, lanes, workers, options.rounds, seconds)
-            for p in PASSES:
+            for p in OURS:
                 row = [str(shape), str(lanes), p]
                 row += [f"{result['fused'][p]:.3f}", f"{result['limit'][p]:.3f}"]
                 row += [f"{result['ratio'][p]:.2f}", f"{result['blas'][p]:.3f}"]
-                row += [f"{result[name][p]:.3f}" if name in result else "-" for name in peers]
-                torch = [result[name][p] for name in peers[:2] if name in result]
+                row += [f"{result['blas ratio'][p]:.2f}"]
+                peer_times = [result.get(name, {}).get(p) for name in peers]
+                row += [f"{t:.3f}" if t else "-" for t in peer_times]
+                torch = [t for t in peer_times[:2] if t]
                 row += [f"{result['fused'][p] / min(torch):.2f}" if torch else "-"]
                 print("| " + " | ".join(row) + " |", flush=True)
         for peer in workers:

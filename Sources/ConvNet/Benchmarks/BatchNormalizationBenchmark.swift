@@ -1,4 +1,5 @@
 import CConvNetLoops
+import Synchronization
 
 /// The speed of batch normalisation, beside that at which the same memory can be streamed.
 public struct BatchNormalizationBenchmark {
@@ -8,8 +9,10 @@ public struct BatchNormalizationBenchmark {
     case forward
     /// dβ and dγ, then dx: x and dy are read, then read again while dx is written.
     case backward
-    /// Normalisation with running statistics: x is read while y is written.
+    /// Normalisation with running statistics, that is scale and shift alone: x is read while y is written.
     case inference
+    /// Batch statistics alone: x is read.
+    case reductions
   }
 
   /// A pass and its limit.
@@ -65,6 +68,13 @@ public struct BatchNormalizationBenchmark {
   }
 
   private func forwardGraph(_ pass: Pass) throws -> Graph {
+    if pass == .reductions {
+      let builder = GraphBuilder()
+      let x = builder.addInput("x", TensorType(.float32, shape))
+      let moments = builder.add(.batchMoments(BatchMoments(axis: -1)), [x])
+      for (name, value) in zip(["count", "mean", "y"], moments) { builder.addOutput(name, value) }
+      return try builder.finish()
+    }
     let graph = try Graph(inputs: [("x", TensorType(.float32, shape))]) { values in
       ["y": values[0].batchNormalization()]
     }
@@ -103,6 +113,10 @@ private struct StreamLimit {
   private let x: UInt
   private let dy: UInt
   private let y: UInt
+  /// Whether writing goes past the caches.
+  private let streams: Bool
+  /// Where the sums go, so that they are needed.
+  private let sums: [Sum]
 
   /// Streams the buffers of a runner's own plan.
   init(
@@ -111,6 +125,8 @@ private struct StreamLimit {
     self.pass = pass
     self.lanes = lanes
     let vector = 16
+    streams = ChannelLayout.streams(rows: count, channels: 1)
+    sums = (0..<lanes.count).map { _ in Sum() }
     ranges = (0..<lanes.count).map { lane in
       let start = count * lane / lanes.count / vector * vector
       let end = lane + 1 == lanes.count ? count : count * (lane + 1) / lanes.count / vector * vector
@@ -123,13 +139,20 @@ private struct StreamLimit {
     y = try runner.workspace.withOutput("y") { UInt(bitPattern: $0.baseAddress) }
   }
 
+  private final class Sum: Sendable {
+    private let bits = Atomic<UInt64>(0)
+    func store(_ value: Double) {
+      bits.store(value.bitPattern, ordering: .relaxed)
+    }
+  }
+
   func run() {
     if pass != .inference { read() }
-    write()
+    if pass != .reductions { write() }
   }
 
   private func read() {
-    let (ranges, inputs) = (ranges, pass == .backward ? [x, dy] : [x])
+    let (ranges, inputs, sums) = (ranges, pass == .backward ? [x, dy] : [x], sums)
     lanes.run(pieces: ranges.count) { piece, _ in
       var total = 0.0
       let range = ranges[piece]
@@ -139,19 +162,28 @@ private struct StreamLimit {
           total += cnl_sum(source + start, min(4096, range.upperBound - start))
         }
       }
-      // A use that the optimiser cannot see through: the sums are read.
-      withExtendedLifetime(total) {}
+      sums[piece].store(total)
     }
   }
 
   private func write() {
-    let (ranges, x, dy, y) = (ranges, x, dy, y)
+    let (ranges, x, dy, y, streams) = (ranges, x, dy, y, streams)
     lanes.run(pieces: ranges.count) { piece, _ in
       let (start, count) = (ranges[piece].lowerBound, ranges[piece].count)
       guard let source = UnsafePointer<Float>(bitPattern: x),
         let target = UnsafeMutablePointer<Float>(bitPattern: y)
       else { return }
-      if let other = UnsafePointer<Float>(bitPattern: dy) {
+      if streams {
+        // As one channel after another of 16, past the caches, as batch norm itself writes so much.
+        let ones = [Float](repeating: 1.5, count: 16)
+        if let other = UnsafePointer<Float>(bitPattern: dy) {
+          cnl_normalize_gradient(
+            target + start, source + start, other + start, ones, ones, ones, count / 16, 16, 1)
+        } else {
+          cnl_scale_shift(
+            target + start, source + start, ones, ones, -.infinity, .infinity, count / 16, 16, 1)
+        }
+      } else if let other = UnsafePointer<Float>(bitPattern: dy) {
         cnl_combine(
           Int32(CNL_ADD.rawValue), target + start, count, source + start, count, 1, other + start,
           count, 1, 1, count)

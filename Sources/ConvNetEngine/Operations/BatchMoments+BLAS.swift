@@ -49,7 +49,8 @@ extension PlaneMomentsStep {
   }
 }
 
-/// The `.blas` strategy of scale and shift, channels first: `saxpy` of each plane onto one filled with b.
+/// The `.blas` strategy of scale and shift, channels first: `saxpy` of each plane onto one filled with b,
+/// which passes over y once less than `sscal` of a copy and `saxpy` of ones.
 final class BLASPlaneScaleShiftStep: Step {
   let x: Buffer
   /// Two rows: a and b of y = a·x + b.

@@ -2,7 +2,7 @@ import CConvNetLoops
 import ConvNetGraph
 
 /// The layout of a batch-normalised tensor: where its channels are.
-enum ChannelLayout: Sendable {
+package enum ChannelLayout: Sendable {
   /// Channels last: `rows` rows of `channels`.
   case rows(rows: Int, channels: Int)
   /// Channels in the middle: `outer` times `channels` planes of `inner`.
@@ -40,7 +40,7 @@ enum ChannelLayout: Sendable {
 
   /// Whether a result of this size is written past the caches: more than 24 MiB would not be found in
   /// them by the next reader, and an ordinary store would read each line before it writes it.
-  static func streams(rows: Int, channels: Int) -> Bool { rows * channels > 6 << 20 }
+  package static func streams(rows: Int, channels: Int) -> Bool { rows * channels > 6 << 20 }
 
   /// Rows whose float sums are merged in Double (DESIGN: blocks of at most 128).
   static let blockRows = 128

@@ -3,7 +3,9 @@ import OpenBLAS
 
 extension GradientSumsStep {
   /// Floats that a lane needs: a block of products, and ones.
-  var blasScratchCount: Int { ChannelLayout.blockRows * (stride + 1) }
+  var blasScratchCount: Int {
+    max(ChannelLayout.blockRows * (stride + 1), GradientSumsStep.planeBlock)
+  }
 
   /// The `.blas` strategy of a block's Σ dy and Σ dy·(x − m): `sgemv` of ones against dy and against the
   /// products.
@@ -22,6 +24,20 @@ extension GradientSumsStep {
       Int32(CNL_MULTIPLY.rawValue), products, channels, products, channels, 1, dy, channels, 1,
       rows, channels)
     columnSumsByBLAS(products, rows: rows, channels: channels, ones: ones, into: sumGX)
+  }
+}
+
+extension GradientSumsStep {
+  /// The `.blas` strategy of a part of a plane: Σ dy by `sdot` with ones, Σ dy·(x − m) by `sdot` with x − m.
+  func planeSumsByBLAS(
+    dy: UnsafePointer<Float>, x: UnsafePointer<Float>, count: Int, mean: Float,
+    scratch: UnsafeMutablePointer<Float>
+  ) -> (sumG: Float, sumGX: Float) {
+    cnl_fill(scratch, 1, count)
+    let sumG = UncheckedBLAS.sdot(count: count, x: dy, y: scratch)
+    cnl_fill(scratch, -mean, count)
+    UncheckedBLAS.saxpy(count: count, alpha: 1, x: x, y: scratch)
+    return (sumG, UncheckedBLAS.sdot(count: count, x: dy, y: scratch))
   }
 }
 

@@ -98,6 +98,9 @@ final class GradientSumsStep: Step {
   /// The mean and two block sums; then what BLAS needs.
   var scratchByteCount: Int { (3 * stride + (strategy == .blas ? blasScratchCount : 0)) * 4 }
 
+  /// Elements of a plane whose float sums are added up in Double.
+  static let planeBlock = 2048
+
   var stride: Int { (layout.channels + 15) / 16 * 16 }
 
   func run(piece: Int, lane: Int, in context: Context) {
@@ -132,13 +135,19 @@ final class GradientSumsStep: Step {
       }
     case .planes(_, _, let inner):
       guard !range.isEmpty else { return }
-      let blockSize = 2048
       for c in 0..<channels {
         let offset = (piece * channels + c) * inner
-        for start in Swift.stride(from: 0, to: inner, by: blockSize) {
-          cnl_plane_gradient_sums(
-            sumG, sumGX, context.floats(dy) + offset + start, context.floats(x) + offset + start,
-            mean[c], min(blockSize, inner - start))
+        for start in Swift.stride(from: 0, to: inner, by: Self.planeBlock) {
+          let (dy, x) = (
+            context.floats(dy) + offset + start, context.floats(x) + offset + start
+          )
+          let count = min(Self.planeBlock, inner - start)
+          switch strategy {
+          case .fused: cnl_plane_gradient_sums(sumG, sumGX, dy, x, mean[c], count)
+          case .blas:
+            (sumG[0], sumGX[0]) = planeSumsByBLAS(
+              dy: dy, x: x, count: count, mean: mean[c], scratch: mean + 3 * stride)
+          }
           sums[c] += Double(sumG[0])
           sums[channels + c] += Double(sumGX[0])
         }
