@@ -164,10 +164,23 @@ package indirect enum Operation: Hashable, Sendable, Codable {
 extension Operation {
   /// The running statistics that belong to the operation's results, if any.
   package var running: RunningStatistics? {
-    switch self {
-    case .batchMoments(let moments): moments.running
-    case .covariance(let covariance): covariance.running
-    default: nil
+    get {
+      switch self {
+      case .batchMoments(let moments): moments.running
+      case .covariance(let covariance): covariance.running
+      default: nil
+      }
+    }
+    set {
+      switch self {
+      case .batchMoments(var moments):
+        moments.running = newValue
+        self = .batchMoments(moments)
+      case .covariance(var covariance):
+        covariance.running = newValue
+        self = .covariance(covariance)
+      default: break
+      }
     }
   }
 
