@@ -56,7 +56,7 @@ import Testing
     ([2, 3, 2, 4, 3], 1), ([130, 33], 11),
   ]
 
-  /// y sums g products of x − μ and W. dx sums g products of dy with W and g of x − μ with
+  /// Bounds: y sums g products of x − μ and W, dx g products of dy with W and g of x − μ with
   /// S = (2/m)·dΣ, where ‖dΣ‖ ≤ max|K|·‖G‖ and max|K| = λ^(−3/2)/2 of the smallest λ: |S| ≤ R³·‖G‖/m,
   /// R the largest row sum of W. Statistics are exact to Double or as good as that.
   @Test(arguments: cases) func agreesWithTheReference(_ shape: Shape, _ group: Int) throws {
@@ -163,6 +163,10 @@ import Testing
     expectClose(
       covariance.values.map { $0 / Double(rows) },
       (0..<channels * g).map { $0 / g % g == $0 % g ? 1 : 0 }, tolerance: bound)
+  }
+
+  @Test func anEmptyBatchIsWhitenedToNothing() throws {
+    #expect(try whitened(Tensor(zeros: [0, 4]), group: 2).isEmpty)
   }
 
   /// Equal channels make Σ singular: ε alone keeps it regular, and rounding must not make λ negative.

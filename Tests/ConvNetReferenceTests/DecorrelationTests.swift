@@ -39,6 +39,8 @@ import Testing
     ConvNetTestSupport.expectClose(a, b, tolerance: tolerance)
   }
 
+  /// Worked by hand.
+  ///
   /// G = Xᵀ·dY for dY = (1, 0) in the first row alone is (5, 0; 5, 0). In the eigenbasis (1, 1)/√2,
   /// (1, −1)/√2 that is (5, 5; 0, 0), symmetrically (5, 2½; 2½, 0). K = −1/(2·7³) for 49 and −1/(7·5·12)
   /// across. dΣ in the eigenbasis p = −5/686, q = −1/168, 0.
@@ -99,6 +101,8 @@ import Testing
     try finiteDifferenceCheck(graph, values(graph, x: x), withRespectTo: ["x"])
   }
 
+  /// Whitened data are white.
+  ///
   /// y has the covariance Σ₀·(Σ₀ + ε·I)⁻¹, Σ₀ without ε, whose eigenvalues are 1 − ε/(λ + ε): off the
   /// identity by ε/(λ + ε) at most. Uniform data of 60 rows have λ > 1/20, so that ε = 1e-6 gives 2e-5.
   @Test func outputIsWhite() throws {

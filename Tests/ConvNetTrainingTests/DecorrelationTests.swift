@@ -1,7 +1,5 @@
 import ConvNetEngine
-import ConvNetFormats
 import ConvNetGraph
-import ConvNetReference
 import ConvNetTestSupport
 import ConvNetTraining
 import Testing

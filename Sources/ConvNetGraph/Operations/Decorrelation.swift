@@ -77,7 +77,7 @@ extension TensorType {
   /// The channels along the last axis, where groups of so many divide them.
   fileprivate func groupedChannels(_ groupSize: Int) throws -> Dimension {
     guard rank >= 2, let last = dimensions.last, let channels = last.extent, groupSize >= 1,
-      channels % groupSize == 0
+      channels % groupSize == 0, groupSize <= max(channels, 1)
     else {
       throw GraphError(
         .invalidAttribute, "the channels of \(self) cannot be split into groups of \(groupSize)")

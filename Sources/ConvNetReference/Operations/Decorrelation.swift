@@ -42,6 +42,8 @@ extension Decorrelate {
     return y
   }
 
+  /// dx by the divided differences of Daleckii and Krein.
+  ///
   /// With G = Σ over samples of (x − μ)ᵀ·dy, the gradient with respect to W were it free,
   ///
   ///     dΣ = D·(K ∘ (Dᵀ·G·D))·Dᵀ, made symmetric,   K_ij = −1/(√λᵢ·√λⱼ·(√λᵢ + √λⱼ))
