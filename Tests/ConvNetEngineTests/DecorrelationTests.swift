@@ -56,7 +56,9 @@ import Testing
     ([2, 3, 2, 4, 3], 1), ([130, 33], 11),
   ]
 
-  /// Bounds: y sums g products of x − μ and W, dx g products of dy with W and g of x − μ with
+  /// Forward and backward, within bounds by the data's own W and G.
+  ///
+  /// y sums g products of x − μ and W, dx g products of dy with W and g of x − μ with
   /// S = (2/m)·dΣ, where ‖dΣ‖ ≤ max|K|·‖G‖ and max|K| = λ^(−3/2)/2 of the smallest λ: |S| ≤ R³·‖G‖/m,
   /// R the largest row sum of W. Statistics are exact to Double or as good as that.
   @Test(arguments: cases) func agreesWithTheReference(_ shape: Shape, _ group: Int) throws {
