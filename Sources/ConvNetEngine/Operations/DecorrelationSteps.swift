@@ -1,3 +1,4 @@
+import CConvNetLoops
 import ConvNetGraph
 import ConvNetLAPACK
 import OpenBLAS
@@ -152,9 +153,10 @@ final class WhiteningStep: Step {
     }
     multiply(b, b, transposesLeft: true, into: a)
     let start = group * g
-    let vectors = context.floats(output.vectors)
-    let (shift, bias) = (vectors + start, vectors + groups.channels + start)
-    for i in 0..<g { shift[i] = Float(statistics.mean(start + i, in: context)) }
+    let vectors = context.floats(output.vectors) + start
+    let (shift, bias) = (vectors + groups.channels, vectors + 2 * groups.channels)
+    vectors.update(repeating: 1, count: g)
+    for i in 0..<g { shift[i] = -Float(statistics.mean(start + i, in: context)) }
     bias.update(repeating: 0, count: g)
     guard isGradient else {
       store(a, to: context.floats(output.centred) + start * g)
@@ -200,11 +202,11 @@ final class WhiteningStep: Step {
     in context: Context
   ) {
     let (g, start) = (groups.size, group * groups.size)
-    let shift = context.floats(output.vectors) + start
+    let shift = context.floats(output.vectors) + groups.channels + start
     for j in 0..<g {
       var sum = Double(bias[j])
       for i in 0..<g {
-        sum += (Double(shift[i]) - statistics.mean(start + i, in: context)) * matrix[i * g + j]
+        sum -= (Double(shift[i]) + statistics.mean(start + i, in: context)) * matrix[i * g + j]
       }
       bias[j] = Float(sum)
     }
@@ -253,39 +255,46 @@ final class GroupProductStep: Step {
   }
 
   var pieces: Int { rows.count }
-  var scratchByteCount: Int { GroupProductStep.blockRows * groups.size * 4 }
+  var scratchByteCount: Int {
+    centred == nil ? 0 : GroupProductStep.blockRows * groups.channels * 4
+  }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let range = rows.range(piece)
     for row in stride(from: range.lowerBound, to: range.upperBound, by: Self.blockRows) {
       let count = min(Self.blockRows, range.upperBound - row)
-      for group in 0..<groups.count {
-        multiply(row: row, count: count, group: group, context.scratch(lane: lane), in: context)
-      }
+      run(row * groups.channels, count, context.scratch(lane: lane), in: context)
     }
   }
 
-  private func multiply(
-    row: Int, count: Int, group: Int, _ scratch: UnsafeMutablePointer<Float>, in context: Context
+  /// So many rows from an element on.
+  private func run(
+    _ start: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Float>, in context: Context
   ) {
-    let (g, channels, first) = (groups.size, groups.channels, group * groups.size)
-    let start = row * channels + first
+    let channels = groups.channels
     let y = context.floats(output) + start
-    let shift = context.floats(matrices.vectors) + first
-    let bias = shift + channels
-    for i in 0..<count { (y + i * channels).update(from: bias, count: g) }
+    let vectors = context.floats(matrices.vectors)
+    cnl_copy_rows(y, channels, vectors + 2 * channels, 0, count, channels)
     if let plain {
-      UncheckedBLAS.sgemm(
-        m: count, n: g, k: g, a: context.floats(plain) + start, lda: channels,
-        b: context.floats(matrices.plain) + first * g, ldb: g, beta: 1, c: y, ldc: channels)
+      multiply(context.floats(plain) + start, count, context.floats(matrices.plain), into: y)
     }
     guard let centred else { return }
-    for i in 0..<count {
-      let (source, target) = (context.floats(centred) + start + i * channels, scratch + i * g)
-      for j in 0..<g { target[j] = source[j] - shift[j] }
+    cnl_scale_shift(
+      scratch, context.floats(centred) + start, vectors, vectors + channels, -.infinity, .infinity,
+      count, channels, 0)
+    multiply(scratch, count, context.floats(matrices.centred), into: y)
+  }
+
+  /// y += rows·matrix, group by group.
+  private func multiply(
+    _ rows: UnsafePointer<Float>, _ count: Int, _ matrix: UnsafePointer<Float>,
+    into y: UnsafeMutablePointer<Float>
+  ) {
+    let (g, channels) = (groups.size, groups.channels)
+    for first in stride(from: 0, to: channels, by: g) {
+      UncheckedBLAS.sgemm(
+        m: count, n: g, k: g, a: rows + first, lda: channels, b: matrix + first * g, ldb: g,
+        beta: 1, c: y + first, ldc: channels)
     }
-    UncheckedBLAS.sgemm(
-      m: count, n: g, k: g, a: scratch, lda: g, b: context.floats(matrices.centred) + first * g,
-      ldb: g, beta: 1, c: y, ldc: channels)
   }
 }
