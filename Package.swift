@@ -48,14 +48,18 @@ let package = Package(
     .target(name: "ConvNetReference", dependencies: ["ConvNetGraph"], swiftSettings: strict),
     .target(
       name: "ConvNetEngine",
-      dependencies: ["ConvNetGraph", "OpenBLAS", "CConvNetLoops", "CConvNetThreads"],
+      dependencies: [
+        "ConvNetGraph", "ConvNetLAPACK", "OpenBLAS", "CConvNetLoops", "CConvNetThreads",
+      ],
       swiftSettings: strict),
     .target(
       name: "ConvNetFormats", dependencies: ["ConvNetGraph", "CConvNetZlib"],
       swiftSettings: memorySafe),
     .target(
       name: "ConvNetTraining",
-      dependencies: ["ConvNetGraph", "ConvNetEngine", "ConvNetLAPACK", "CConvNetLoops"],
+      dependencies: [
+        "ConvNetGraph", "ConvNetEngine", "ConvNetLAPACK", "OpenBLAS", "CConvNetLoops",
+      ],
       swiftSettings: strict),
     .target(
       name: "ConvNet",

@@ -25,6 +25,10 @@ struct Context {
 
   func raw(_ buffer: Buffer) -> UnsafeMutableRawPointer { pointers[buffer.index] }
 
+  func doubleScratch(lane: Int) -> UnsafeMutablePointer<Double> {
+    (scratch + lane * scratchStride).assumingMemoryBound(to: Double.self)
+  }
+
   func scratch(lane: Int) -> UnsafeMutablePointer<Float> {
     (scratch + lane * scratchStride).assumingMemoryBound(to: Float.self)
   }

@@ -76,7 +76,7 @@ package enum LAPACK {
     return a
   }
 
-  private static func check<T: Element>(
+  static func check<T: Element>(
     _ name: String, _ m: Int, _ n: Int, _ matrix: [T]
   ) throws {
     let size = m.multipliedReportingOverflow(by: n)
@@ -92,7 +92,7 @@ package enum LAPACK {
   }
 
   /// Negative statuses are arguments that the checks above let through, or a failed allocation.
-  private static func require(_ name: String, _ status: LAPACKInteger) throws {
+  static func require(_ name: String, _ status: LAPACKInteger) throws {
     if status != 0 {
       throw LAPACKError(description: "\(name): LAPACK failed with status \(status)")
     }

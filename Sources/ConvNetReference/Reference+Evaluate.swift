@@ -38,6 +38,9 @@ extension Operation {
     case .normalizeGradientSums(let a): return a.evaluateSums(operands)
     case .normalizeGradientInput(let a): return [a.evaluateInput(operands)]
     case .renormalize(let a): return a.evaluate(operands)
+    case .covariance(let a): return a.evaluate(operand(0))
+    case .decorrelate(let a): return [a.evaluate(operands)]
+    case .decorrelateGradient(let a): return [a.evaluateGradient(operands)]
     case .map(let function): return [operand(0).values.map(function.value(at:))]
     case .combine(let function): return [function.evaluate(operand(0), operand(1), shape)]
     case .reduce(let a): return [a.evaluate(operand(0), shape)]

@@ -36,6 +36,21 @@ package enum UncheckedBLAS {
       Index(truncatingIfNeeded: ldc))
   }
 
+  /// C[m×n] = alpha·op(A)·op(B) + beta·C in Double; m, n and k are those of op(A) and op(B).
+  @inlinable @inline(__always)
+  package static func dgemm(
+    transposeA: Bool, transposeB: Bool, m: Int, n: Int, k: Int, alpha: Double = 1,
+    a: UnsafePointer<Double>, lda: Int, b: UnsafePointer<Double>, ldb: Int,
+    beta: Double, c: UnsafeMutablePointer<Double>, ldc: Int
+  ) {
+    cblas_dgemm(
+      CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans,
+      transposeB ? CblasTrans : CblasNoTrans, Index(truncatingIfNeeded: m),
+      Index(truncatingIfNeeded: n), Index(truncatingIfNeeded: k), alpha, a,
+      Index(truncatingIfNeeded: lda), b, Index(truncatingIfNeeded: ldb), beta, c,
+      Index(truncatingIfNeeded: ldc))
+  }
+
   /// y = alpha·op(A)·x + beta·y; A is stored as rows × columns.
   ///
   /// What beta = 0 does to a NaN in y depends on the version of OpenBLAS; clear y and pass 1

@@ -13,7 +13,9 @@ import Testing
     ]) { values in
       let logits = values[0].convolution(16, kernel: 3, bias: false).batchNormalization().relu()
         .residualBlock(24, stride: 2).depthwiseConvolution(kernel: 3).maxPooling(kernel: 2)
-        .convolution(20, kernel: 1).sigmoid().dropout(0.25).globalAveragePooling().dense(5)
+        .convolution(20, kernel: 1).decorrelatedBatchNormalization(groupSize: 5).sigmoid().dropout(
+          0.25
+        ).globalAveragePooling().dense(5)
       let loss = logits.softmaxCrossEntropy(labels: values[1]).reduced(.mean, axes: [0])
       return ["output": logits, "loss": loss]
     }

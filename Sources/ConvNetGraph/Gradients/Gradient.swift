@@ -187,6 +187,11 @@ extension Operation {
     case .normalize(let a): try a.differentiate(&step)
     case .normalizeGradientSums, .normalizeGradientInput:
       throw step.noGradient("batch normalisation is differentiated once, not twice")
+    case .covariance:
+      throw step.noGradient("a covariance has a gradient only through the decorrelation it serves")
+    case .decorrelate(let a): try a.differentiate(&step)
+    case .decorrelateGradient:
+      throw step.noGradient("decorrelation is differentiated once, not twice")
     case .map(let function):
       step.contribute(to: 0) {
         $0.add(.combine(.derivative(function)), $0.gradient(), $0.input(0))

@@ -46,6 +46,8 @@ extension Graph {
 
   /// The graph with the switches of batch-normalisation layers set; a switch not given stays.
   ///
+  /// Decorrelated ones have the same switches where they keep running statistics.
+  ///
   /// The three are independent: where statistics come from, whether the running ones move, and whether
   /// γ and β are learned. They are part of the graph, so they survive training, saving and loading.
   ///
@@ -60,7 +62,7 @@ extension Graph {
     _ layers: [String]? = nil, source: StatisticsSource? = nil, updates: Bool? = nil,
     trainsAffine: Bool? = nil
   ) throws -> Graph {
-    let known = batchNormalizations
+    let known = switchedLayers
     if let missing = layers?.first(where: { name in !known.contains { $0.name == name } }) {
       throw GraphError(
         .malformedGraph,
@@ -69,19 +71,42 @@ extension Graph {
     }
     var graph = self
     for layer in known where layers?.contains(layer.name) ?? true {
-      var moments = layer.moments
-      if moments.running == nil, layers != nil, source == .running || updates == true {
+      var running = nodes[layer.statistics].operation.running
+      if running == nil, layers != nil, source == .running || updates == true {
         throw GraphError(.invalidAttribute, "keeps no running statistics", at: layer.name)
       }
-      if let source { moments.running?.source = source }
-      if let updates { moments.running?.updates = updates }
-      graph.nodes[layer.momentsIndex].operation = .batchMoments(moments)
+      if let source { running?.source = source }
+      if let updates { running?.updates = updates }
+      graph.nodes[layer.statistics].operation.running = running
       guard let trainsAffine else { continue }
-      for index in affineParameters(of: layer) {
-        graph.parameters[index].isTrainable = trainsAffine
-      }
+      for index in layer.affine { graph.parameters[index].isTrainable = trainsAffine }
     }
     return graph
+  }
+
+  /// A layer with switches: the node of its statistics, and the indices of γ and β.
+  private struct SwitchedLayer {
+    let name: String
+    let statistics: Int
+    let affine: [Int]
+  }
+
+  /// The names of all layers that have switches.
+  package var switchedLayerNames: [String] { switchedLayers.map(\.name) }
+
+  private var switchedLayers: [SwitchedLayer] {
+    let decorrelations = nodes.indices.compactMap { index -> SwitchedLayer? in
+      guard case .covariance(let covariance) = nodes[index].operation,
+        let layer = covariance.running?.layer
+      else { return nil }
+      let names = ["\(layer).weight", "\(layer).bias"]
+      let affine = parameters.indices.filter { names.contains(parameters[$0].name) }
+      return SwitchedLayer(name: layer, statistics: index, affine: affine)
+    }
+    return batchNormalizations.map {
+      SwitchedLayer(
+        name: $0.name, statistics: $0.momentsIndex, affine: affineParameters(of: $0))
+    } + decorrelations
   }
 
   private struct BatchNormalizationNodes {

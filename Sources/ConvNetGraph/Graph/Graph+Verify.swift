@@ -107,16 +107,15 @@ extension Graph {
     let types = Dictionary(
       states.map { ($0.name, self.type(of: $0.value)) }, uniquingKeysWith: { first, _ in first })
     for node in nodes {
-      guard case .batchMoments(let moments) = node.operation, let running = moments.running else {
-        continue
-      }
+      guard let running = node.operation.running else { continue }
       let channels = type(of: node.outputs[1]).dimensions
       guard running.mean != running.variance else {
         throw GraphError(
           .malformedGraph, "keeps mean and variance under one name", at: node.name)
       }
       let expected = [
-        (running.mean, TensorType(channels)), (running.variance, TensorType(channels)),
+        (running.mean, TensorType(channels)),
+        (running.variance, TensorType(type(of: node.outputs[2]).dimensions)),
         (running.updateCount, TensorType(.int64, [Dimension]())),
       ]
       for (name, type) in expected {

@@ -127,6 +127,8 @@ public enum StateRole: String, Hashable, Sendable, Codable {
   case runningMean
   /// Running variance, initially 1.
   case runningVariance
+  /// Running covariance `[C, g]` of groups of channels, initially the identity in each.
+  case runningCovariance
   /// Updates of running statistics so far, initially 0.
   case updateCount
 }

@@ -147,7 +147,7 @@ extension Operation {
   /// How many results an operation has.
   package var resultCount: Int {
     switch self {
-    case .batchMoments: 3
+    case .batchMoments, .covariance: 3
     case .normalizeGradientSums, .renormalize: 2
     case .fused(let fused): fused.anchor.resultCount
     default: 1

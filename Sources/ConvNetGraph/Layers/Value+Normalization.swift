@@ -95,7 +95,7 @@ extension Graph.Value {
   }
 
   /// γ·x + β along the last axis, where learned.
-  private func affine(
+  func affine(
     _ layer: String, channels: Int, scale: Bool, shift: Bool
   ) -> Graph.Value {
     var result = self

@@ -30,7 +30,7 @@ extension Model {
   /// - Parameter prefix: names begin with it, as `layer1.` or `conv`.
   /// - Throws: `GraphError` where nothing has such a name, or a layer keeps no running statistics.
   public func freezing(prefix: String) throws -> Model {
-    let layers = graph.batchNormalizationViews.map(\.layer).filter { $0.hasPrefix(prefix) }
+    let layers = graph.switchedLayerNames.filter { $0.hasPrefix(prefix) }
     var graph = try freezingBatchNormalization(layers).graph
     let indices = graph.parameters.indices.filter { graph.parameters[$0].name.hasPrefix(prefix) }
     guard !indices.isEmpty || !layers.isEmpty else {

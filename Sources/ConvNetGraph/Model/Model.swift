@@ -61,10 +61,20 @@ public struct Model: Sendable {
         switch entry.role {
         case .runningMean: Tensor(zeros: shape)
         case .runningVariance: Tensor(repeating: Float(1), shape: shape)
+        case .runningCovariance: identities(shape)
         case .updateCount: Tensor(zeros: shape, elementType: .int64)
         }
     }
     return state
+  }
+
+  /// `[C, g]`: an identity of g × g for each g channels.
+  private static func identities(_ shape: Shape) -> Tensor {
+    guard shape.rank == 2 else { return Tensor(zeros: shape) }
+    let (channels, group) = (shape[0], shape[1])
+    return Tensor(
+      (0..<shape.count).map { Float($0 / group % group == $0 % group ? 1 : 0) },
+      shape: [channels, group])
   }
 
   private static func checkReplacement(of old: Tensor, by new: Tensor, at name: String) throws {

@@ -3,7 +3,7 @@ extension RunningStatistics {
   package struct Values: Equatable, Sendable {
     /// float32 `[C]`.
     package var mean: Tensor
-    /// float32 `[C]`.
+    /// float32 `[C]`, or a covariance `[C, g]`.
     package var variance: Tensor
     /// int64 `[]`.
     package var updateCount: Tensor
@@ -33,7 +33,8 @@ extension RunningStatistics {
   /// m = 1 for `.unbiased`): one bad batch must not spoil what inference uses from then on.
   package func updated(_ old: Values, with batch: Moments) -> Values? {
     let channels = old.mean.count
-    guard old.variance.count == channels, batch.mean.count == channels, old.updateCount.count == 1
+    guard old.variance.count == batch.m2.count, batch.mean.count == channels,
+      old.updateCount.count == 1
     else {
       fatalError(
         """

@@ -21,6 +21,12 @@ package indirect enum Operation: Hashable, Sendable, Codable {
   case normalizeGradientInput(NormalizeGradient)
   /// count, mean, M2, running mean and variance, limits to the factors r and d of each channel.
   case renormalize(Renormalize)
+  /// x to count, mean and co-moments of groups of channels, in Float64.
+  case covariance(Covariance)
+  /// x, statistics to whitened x.
+  case decorrelate(Decorrelate)
+  /// dy, x, statistics to dx.
+  case decorrelateGradient(Decorrelate)
   /// x to f(x).
   case map(UnaryFunction)
   /// a and b, broadcast, to f(a, b).
@@ -77,6 +83,9 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .normalizeGradientSums(let a): try a.sumTypes(inputs)
     case .normalizeGradientInput(let a): [try a.inputType(inputs)]
     case .renormalize(let a): try a.outputTypes(inputs)
+    case .covariance(let a): try a.outputTypes(inputs)
+    case .decorrelate(let a): [try a.outputType(inputs)]
+    case .decorrelateGradient(let a): [try a.gradientType(inputs)]
     case .map: [try Operation.float(inputs, count: 1)[0]]
     case .combine: [try broadcast(inputs)]
     case .reduce(let a): [try a.outputType(inputs)]
@@ -123,6 +132,9 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .normalizeGradientSums: "normalizeGradientSums"
     case .normalizeGradientInput: "normalizeGradientInput"
     case .renormalize: "renormalize"
+    case .covariance: "covariance"
+    case .decorrelate: "decorrelate"
+    case .decorrelateGradient: "decorrelateGradient"
     case .map(let function): function.name
     case .combine(let function): function.name
     case .reduce(let a): "\(a.reduction.rawValue)Reduction"
@@ -150,6 +162,33 @@ package indirect enum Operation: Hashable, Sendable, Codable {
 }
 
 extension Operation {
+  /// The running statistics that belong to the operation's results, if any.
+  package var running: RunningStatistics? {
+    get {
+      switch self {
+      case .batchMoments(let moments): moments.running
+      case .covariance(let covariance): covariance.running
+      default: nil
+      }
+    }
+    set {
+      switch self {
+      case .batchMoments(var moments):
+        moments.running = newValue
+        self = .batchMoments(moments)
+      case .covariance(var covariance):
+        covariance.running = newValue
+        self = .covariance(covariance)
+      default: break
+      }
+    }
+  }
+
+  /// How a training step takes the statistics that are the operation's results.
+  package var batchStatistics: BatchStatistics {
+    if case .batchMoments(let moments) = self { moments.statistics } else { BatchStatistics() }
+  }
+
   /// The operands, where there are as many as needed.
   static func take(_ inputs: [TensorType], count: ClosedRange<Int>) throws -> [TensorType] {
     guard count.contains(inputs.count) else {

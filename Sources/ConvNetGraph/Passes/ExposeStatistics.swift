@@ -43,13 +43,11 @@ extension Graph {
     var layers: [StatisticsPorts] = []
     var places: [String: Int] = [:]
     for node in nodes {
-      guard case .batchMoments(let moments) = node.operation, let running = moments.running,
-        isWanted(running)
-      else { continue }
+      guard let running = node.operation.running, isWanted(running) else { continue }
       let place = places[running.mean] ?? layers.count
       if place == layers.count {
         places[running.mean] = place
-        layers.append(StatisticsPorts(running: running, options: moments.statistics))
+        layers.append(StatisticsPorts(running: running, options: node.operation.batchStatistics))
       }
       let number = layers[place].triples.count
       let prefix = "statistics/\(running.layer)" + (number == 0 ? "" : "/\(number)")

@@ -25,10 +25,6 @@ package struct RemoveUnused: GraphPass {
   }
 
   private func updates(_ node: Graph.Node) -> Bool {
-    if case .batchMoments(let moments) = node.operation {
-      moments.running?.updates ?? false
-    } else {
-      false
-    }
+    node.operation.running?.updates ?? false
   }
 }

@@ -18,7 +18,7 @@ extension Model {
   ) throws -> [LayerDiagnosis] {
     var collector = try StatisticsCollector(self, includesFrozen: true, lanes: lanes)
     try collector.run(data, batchSize: batchSize)
-    return collector.layers.map { LayerExamination(self, $0).diagnosis }
+    return collector.layers.filter(\.isChannelwise).map { LayerExamination(self, $0).diagnosis }
   }
 
   /// Compares the running statistics of every batch-normalisation layer with those of batches of inputs.
@@ -31,7 +31,7 @@ extension Model {
   public func diagnose(on batches: [Tensor], lanes: Lanes = .shared) throws -> [LayerDiagnosis] {
     var collector = try StatisticsCollector(self, includesFrozen: true, lanes: lanes)
     try collector.run(batches)
-    return collector.layers.map { LayerExamination(self, $0).diagnosis }
+    return collector.layers.filter(\.isChannelwise).map { LayerExamination(self, $0).diagnosis }
   }
 }
 

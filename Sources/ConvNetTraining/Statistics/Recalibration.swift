@@ -53,7 +53,9 @@ extension Model {
           .invalidData, "there are too few samples for the running statistics of \(running.layer)")
       }
       let values = RunningStatistics.Values(
-        mean: Tensor(pooled.mean.map { Float($0) }), variance: Tensor(variance.map { Float($0) }),
+        mean: Tensor(pooled.mean.map { Float($0) }),
+        variance: Tensor(
+          variance.map { Float($0) }, shape: recalibrated.state[running.variance]?.shape ?? []),
         updateCount: Tensor(scalar: Int64(layer.batches.count)))
       guard (values.mean.floats + values.variance.floats).allSatisfy(\.isFinite) else {
         throw TrainingError(

@@ -6,6 +6,8 @@ struct StatisticsCollector {
   /// What one layer saw.
   struct Layer {
     let running: RunningStatistics
+    /// Whether M2 is a number a channel, as batch norm's is and a decorrelation's is not.
+    let isChannelwise: Bool
     /// The moments of each batch.
     var batches: [Moments] = []
     /// Batches whose moments were not finite and left out; an error unless frozen layers are looked at.
@@ -38,11 +40,11 @@ struct StatisticsCollector {
     input = inputs[0].name
     store = ParameterStore(model)
     for node in model.graph.nodes {
-      guard case .batchMoments(let moments) = node.operation, let running = moments.running,
-        includesFrozen || running.updates,
+      guard let running = node.operation.running, includesFrozen || running.updates,
         !layers.contains(where: { $0.running.mean == running.mean })
       else { continue }
-      layers.append(Layer(running: running))
+      let isChannelwise = if case .batchMoments = node.operation { true } else { false }
+      layers.append(Layer(running: running, isChannelwise: isChannelwise))
     }
   }
 
