@@ -103,6 +103,8 @@ public final class Lanes: @unchecked Sendable {
   static func withFlushedDenormals<Result, Failure: Error>(
     _ body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {
+    // An OpenMP build keeps its limit for each thread, and the caller may be any.
+    BLAS.limitCallingThread()
     let saved = cnt_flush_denormals()
     defer { cnt_restore(saved) }
     return try body()

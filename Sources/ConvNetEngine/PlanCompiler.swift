@@ -32,6 +32,7 @@ struct PlanCompiler {
   private(set) var packs: [Pack] = []
   private var bufferOfValue: [Graph.ValueID: Buffer] = [:]
   private var readerCounts: [Int]
+  private var inputBuffers: Set<Buffer> = []
   private var zeros: (buffer: Buffer, count: Int)?
   private var packNumbers: [PackKey: (number: Int, buffer: Buffer)] = [:]
   /// The node at work, for names and errors.
@@ -59,6 +60,12 @@ struct PlanCompiler {
     }
     for state in graph.states where state.role != .updateCount {
       bufferOfValue[state.value] = add(.store(state.name))
+    }
+    inputBuffers = Set(graph.inputs.map { buffer($0.value) })
+    for state in graph.states
+    where state.role == .updateCount && readerCounts[state.value.index] > 0 {
+      throw PlanError(
+        .unsupported, "a counter of updates is no part of a computation", at: state.name)
     }
     for node in graph.nodes {
       self.node = node
@@ -184,8 +191,8 @@ struct PlanCompiler {
     node.name = output.name
     let source = buffer(output.value)
     switch buffers[source.index] {
-    case .arena: extend(source, to: Int.max)
-    case .store, .pack:
+    case .arena where !inputBuffers.contains(source): extend(source, to: Int.max)
+    case .arena, .store, .pack:
       let byteCount = try byteCount(of: output.value)
       let copy = addArenaBuffer(byteCount: byteCount)
       emit(
@@ -235,11 +242,18 @@ struct PlanCompiler {
     }
   }
 
+  /// Whether what an epilogue adds is of the result's own shape; a row broadcast over it is not.
+  private func isWhole(_ epilogue: Epilogue) -> Bool {
+    guard epilogue.low <= epilogue.high else { return false }
+    guard let residual = epilogue.residual else { return true }
+    return shape(node.inputs[residual]) == shape(node.outputs[0])
+  }
+
   /// Runs a fused node: its anchor with the epilogue where the anchor's strategy takes it, otherwise step
   /// by step.
   private mutating func emitFused(_ fused: Fused) throws {
     let operands = node.inputs
-    if let epilogue = Epilogue(fused, firstOperand: fused.anchorInputCount) {
+    if let epilogue = Epilogue(fused, firstOperand: fused.anchorInputCount), isWhole(epilogue) {
       switch fused.anchor {
       case .convolution(let a): return try emitConvolution(a, epilogue: epilogue)
       case .normalize(let a): return try emitNormalize(a, epilogue: epilogue)

@@ -31,7 +31,7 @@ extension PlanCompiler {
     }
     let zeros = zeros(shape.channels)
     let dx = try output()
-    for (index, phase) in phases.enumerated() {
+    for (index, phase) in phases.enumerated() where phase.pixels > 0 {
       emit(
         ConvolutionInputGradientPhase(
           shape: shape, phase: phase, kernels: kernels, dy: dy, packed: packed, zeros: zeros,
@@ -82,7 +82,7 @@ struct GradientPhase: Sendable {
   var taps: Int { vertical.taps.count * horizontal.taps.count }
   var pixels: Int { vertical.count * horizontal.count }
 
-  /// All phases of a convolution that hold pixels.
+  /// All phases of a convolution, those without pixels too: the filter is packed for images of any size.
   static func all(_ shape: ConvolutionShape) -> [GradientPhase] {
     var phases: [GradientPhase] = []
     var offset = 0
@@ -92,7 +92,7 @@ struct GradientPhase: Sendable {
           vertical: Axis(shape.vertical, phase: row),
           horizontal: Axis(shape.horizontal, phase: column), tapOffset: offset)
         offset += phase.taps
-        if phase.pixels > 0 { phases.append(phase) }
+        phases.append(phase)
       }
     }
     return phases

@@ -72,7 +72,9 @@ private struct Fuser {
   /// The node that alone reads a value which the graph does not hand out.
   private func onlyReader(_ value: Graph.ValueID) -> Int? {
     let all = readers[value.index]
-    guard all.count == 1, let reader = all.first, reader >= 0, nodes[reader] != nil else {
+    // A reader that another anchor has taken already is no longer the node it was.
+    guard all.count == 1, let reader = all.first, reader >= 0, nodes[reader] == graph.nodes[reader]
+    else {
       return nil
     }
     return reader

@@ -124,7 +124,11 @@ public final class Trainer {
   ///   state and moments are as before then.
   @discardableResult
   public func step(images: Tensor, labels: Tensor) throws -> Double {
-    let count = images.shape.dimensions.first ?? 0
+    guard images.shape.rank >= 1, labels.shape.rank >= 1 else {
+      throw TrainingError(
+        .invalidData, "a batch has a first axis, unlike \(images.shape) and \(labels.shape)")
+    }
+    let count = images.shape[0]
     let parts = accumulation.parts(of: count)
     guard parts.count > 1, labels.shape.dimensions.first == count else {
       return try advance([0..<count]) { _ in
