@@ -2,8 +2,8 @@ import CConvNetLoops
 import OpenBLAS
 
 extension RowMomentsStep {
-  /// Floats that a lane needs: a centred block, and ones.
-  var blasScratchCount: Int { ChannelLayout.blockRows * (stride + 1) }
+  /// Floats that a lane needs: centred rows, and ones.
+  var blasScratchCount: Int { ChannelLayout.blasRows(channels) * (stride + 1) }
 
   /// The `.blas` strategy of a block's Σ(x − s) and Σ(x − s)²: `sgemv` of ones against the centred block
   /// and against its squares.
@@ -12,22 +12,29 @@ extension RowMomentsStep {
     sum: UnsafeMutablePointer<Float>, square: UnsafeMutablePointer<Float>,
     scratch centred: UnsafeMutablePointer<Float>
   ) {
-    let ones = centred + ChannelLayout.blockRows * stride
-    cnl_fill(ones, 1, rows)
-    cnl_combine(
-      Int32(CNL_SUBTRACT.rawValue), centred, channels, x, channels, 1, shift, 0, 1, rows, channels)
-    columnSumsByBLAS(centred, rows: rows, channels: channels, ones: ones, into: sum)
-    cnl_map(Int32(CNL_SQUARE.rawValue), 0, 0, centred, centred, rows * channels)
-    columnSumsByBLAS(centred, rows: rows, channels: channels, ones: ones, into: square)
+    let most = ChannelLayout.blasRows(channels)
+    let ones = centred + most * stride
+    cnl_fill(ones, 1, most)
+    // Cleared, because what beta = 0 does to NaN is up to OpenBLAS's version.
+    cnl_fill(sum, 0, channels)
+    cnl_fill(square, 0, channels)
+    for row in Swift.stride(from: 0, to: rows, by: most) {
+      let count = min(most, rows - row)
+      cnl_combine(
+        Int32(CNL_SUBTRACT.rawValue), centred, channels, x + row * channels, channels, 1, shift, 0,
+        1, count, channels)
+      addColumnSumsByBLAS(centred, rows: count, channels: channels, ones: ones, to: sum)
+      cnl_map(Int32(CNL_SQUARE.rawValue), 0, 0, centred, centred, count * channels)
+      addColumnSumsByBLAS(centred, rows: count, channels: channels, ones: ones, to: square)
+    }
   }
 }
 
-/// sums = onesᵀ·x, cleared first because what beta = 0 does to NaN is up to OpenBLAS's version.
-func columnSumsByBLAS(
+/// sums += onesᵀ·x.
+func addColumnSumsByBLAS(
   _ x: UnsafePointer<Float>, rows: Int, channels: Int, ones: UnsafePointer<Float>,
-  into sums: UnsafeMutablePointer<Float>
+  to sums: UnsafeMutablePointer<Float>
 ) {
-  cnl_fill(sums, 0, channels)
   UncheckedBLAS.sgemv(
     transpose: true, rows: rows, columns: channels, a: x, lda: channels, x: ones, beta: 1, y: sums)
 }

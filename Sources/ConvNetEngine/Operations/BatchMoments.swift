@@ -45,6 +45,12 @@ package enum ChannelLayout: Sendable {
   /// Rows whose float sums are merged in Double (DESIGN: blocks of at most 128).
   static let blockRows = 128
 
+  /// Rows that the `.blas` strategy passes over four times in turn: as many as stay in the first-level
+  /// cache, 16 KiB of it.
+  static func blasRows(_ channels: Int) -> Int {
+    max(8, min(blockRows, (4 << 10) / max(channels, 1)))
+  }
+
   /// Rows whose mean is the shift s: few, because every row read for it is read twice, and enough to lie
   /// within some σ/√16 of the mean; where it does not, the range is read again.
   static let shiftRows = 16
