@@ -19,6 +19,8 @@ public final class Plan: Sendable {
   private let layout: ParameterStore.Layout
   /// Bytes of the arena, where activations and gradients lie.
   public let arenaByteCount: Int
+  /// The strategy of each convolution, and why others declined.
+  public let convolutionChoices: [ConvolutionChoice]
   /// Bytes of scratch for each lane.
   public let scratchByteCount: Int
 
@@ -72,6 +74,7 @@ public final class Plan: Sendable {
     self.graph = resolved
     self.lanes = lanes
     steps = compiler.steps
+    convolutionChoices = compiler.choices
     stepNames = compiler.stepNames
     packs = compiler.packs.map { PackPlan(key: $0.key, floatCount: $0.floatCount, step: $0.step) }
     scratchByteCount =

@@ -30,6 +30,8 @@ struct PlanCompiler {
   private(set) var steps: [any Step] = []
   private(set) var stepNames: [String] = []
   private(set) var packs: [Pack] = []
+  /// The strategy of each convolution.
+  var choices: [ConvolutionChoice] = []
   private var bufferOfValue: [Graph.ValueID: Buffer] = [:]
   private var readerCounts: [Int]
   private var inputBuffers: Set<Buffer> = []

@@ -88,11 +88,24 @@ struct NetworkReport: Encodable {
 
 /// How a model would be run for inference.
 struct PlanReport: Encodable {
+  /// The strategy of one convolution, and why others cannot compute it.
+  struct Convolution: Encodable {
+    var layer: String
+    var strategy: String
+    var declined: [String: String]
+
+    init(_ choice: ConvolutionChoice) {
+      (layer, strategy) = (choice.layer, choice.chosen)
+      declined = Dictionary(choice.declined.map { ($0.strategy, $0.reason) }) { first, _ in first }
+    }
+  }
+
   var inputs: [String: [Int]]
   var lanes: Int
   var kernels: String
   var folded: [FoldingReport.Fold]
   var kept: [FoldingReport.Kept]
+  var convolutions: [Convolution]
   var steps: [String]
   var peakBytes: Int
   var arenaBytes: Int
@@ -112,6 +125,7 @@ struct PlanReport: Encodable {
     kept = folded.report.kept.map {
       FoldingReport.Kept(batchNorm: $0.normalization, reason: $0.reason)
     }
+    convolutions = plan.convolutionChoices.map(Convolution.init)
     steps = plan.stepDescriptions
     peakBytes = plan.peakByteCount
     arenaBytes = plan.arenaByteCount
@@ -122,8 +136,19 @@ struct PlanReport: Encodable {
     let shapes = inputs.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
     try Output.line(
       "plan for \(shapes.joined(separator: ", ")), \(lanes) lanes, \(kernels) kernels")
-    for fold in folded { try Output.line("  \(fold.batchNorm) is folded into \(fold.layer)") }
+    for fold in folded {
+      try Output.line(
+        fold.layer == fold.batchNorm
+          ? "  \(fold.batchNorm) became a scale and a shift"
+          : "  \(fold.batchNorm) is folded into \(fold.layer)")
+    }
     for layer in kept { try Output.line("  \(layer.batchNorm) is not folded: \(layer.reason)") }
+    for layer in convolutions {
+      let declined = layer.declined.sorted { $0.key < $1.key }.map { "\($0.key) (\($0.value))" }
+      try Output.line(
+        "  \(layer.layer) is computed by \(layer.strategy)"
+          + (declined.isEmpty ? "" : "; declined: \(declined.joined(separator: ", "))"))
+    }
     for step in steps { try Output.line("  \(step)") }
     try Output.line(
       "\(peakBytes) bytes: arena \(arenaBytes), scratch of a lane \(scratchBytes), "

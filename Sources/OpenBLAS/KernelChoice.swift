@@ -17,9 +17,6 @@ package struct CPUFeatures: OptionSet, Sendable {
 
   /// Those of this machine, by CPUID and XGETBV; empty where the CPU is not an x86-64.
   package static let current = Self(rawValue: convnet_cpu_features())
-
-  /// Whether code for AVX-512 F, DQ, BW, VL and CD can run.
-  package var hasAVX512: Bool { contains(.avx512) }
 }
 
 /// Which kernels to use, and why: a pure function of what is known.

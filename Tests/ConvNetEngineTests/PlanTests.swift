@@ -119,6 +119,8 @@ import Testing
       let plan = try Plan(
         graph, inputShapes: ["input": [1, 6, 6, 4]], lanes: TestLanes.all[0],
         options: PlanOptions(convolution: name))
+      #expect(plan.convolutionChoices.map(\.chosen) == [name])
+      #expect(plan.convolutionChoices[0].declined.map(\.strategy) == ["depthwise"])
       #expect(plan.stepDescriptions.contains { $0.contains("\(step)Convolution") }, "\(name)")
     }
   }

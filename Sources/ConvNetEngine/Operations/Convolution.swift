@@ -10,6 +10,9 @@ extension PlanCompiler {
     let bias = biasIndex.map { input($0) } ?? zeros(shape.filters)
     let residual = epilogue.residual.map { input($0) }
     let strategy = ConvolutionStrategy.choose(shape, forced: options.convolution)
+    choices.append(
+      ConvolutionChoice(
+        layer: node.name, chosen: strategy.rawValue, declined: ConvolutionStrategy.declined(shape)))
     let reads = [x, bias] + [residual].compactMap { $0 }
     let product = PanelProduct(
       depth: shape.depth, columns: shape.groupFilters, kernels: kernels, epilogue: epilogue,

@@ -30,9 +30,26 @@ enum ConvolutionStrategy: String, CaseIterable, Sendable {
     }
   }
 
+  /// The strategies that declined a convolution, with their reasons.
+  static func declined(_ shape: ConvolutionShape) -> [(strategy: String, reason: String)] {
+    allCases.compactMap { strategy in
+      strategy.declines(shape).map { (strategy.rawValue, $0) }
+    }
+  }
+
   /// The strategy for a convolution.
   static func choose(_ shape: ConvolutionShape, forced: String?) -> ConvolutionStrategy {
     let table = allCases.filter { $0.declines(shape) == nil }
     return table.first { $0.rawValue == forced } ?? table.first ?? .im2col
   }
+}
+
+/// What a plan decided about one convolution, for reports.
+public struct ConvolutionChoice: Sendable {
+  /// The layer.
+  public let layer: String
+  /// The strategy that computes it.
+  public let chosen: String
+  /// The strategies that cannot, and why.
+  public let declined: [(strategy: String, reason: String)]
 }

@@ -1,8 +1,9 @@
 /// The bytes behind tensors, aligned to 64 (a cache line and a vector of AVX-512).
 ///
-/// Sendable because it is never changed while shared: `Tensor` writes only to a storage that
-/// `isKnownUniquelyReferenced` says it alone refers to, and copies it first otherwise. Deallocation
-/// happens once, after the last reference is gone.
+/// Sendable because it is never changed while shared. `Tensor` writes only to a storage that
+/// `isKnownUniquelyReferenced` says it alone refers to, and copies it first otherwise; parameter stores,
+/// workspaces and accumulators keep theirs to themselves. Deallocation happens once, after the last
+/// reference is gone.
 @safe
 package final class TensorStorage: @unchecked Sendable {
   /// The first byte; valid for `byteCount` bytes.

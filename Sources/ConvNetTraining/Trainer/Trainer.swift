@@ -38,7 +38,8 @@ public final class Trainer {
   public private(set) var stepCount = 0
   /// Epochs so far.
   public internal(set) var epochCount = 0
-  /// Steps whose running statistics were not finite and left out.
+  /// Steps whose running statistics were left out: not finite, as the loss or a gradient was, or of too
+  /// few samples for their estimator.
   public private(set) var rejectedUpdates = 0
 
   let lanes: Lanes
