@@ -92,6 +92,7 @@ let package = Package(
       name: "ConvNetEngineTests",
       dependencies: [
         "ConvNetEngine", "ConvNetFormats", "ConvNetTestSupport", "CConvNetMallocCounter",
+        "OpenBLAS",
       ],
       swiftSettings: strict),
     .testTarget(

@@ -148,6 +148,9 @@ public final class Plan: Sendable {
 
   /// Runs the plan once; allocates nothing.
   ///
+  /// OpenBLAS's small-matrix kernels (SkylakeX, Cooperlake) may take a packing buffer from malloc inside a
+  /// call and free it again.
+  ///
   /// A workspace of another plan stops the program.
   public func run(in workspace: inout Workspace) {
     guard workspace.plan === self else {
