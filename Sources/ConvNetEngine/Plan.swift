@@ -163,21 +163,6 @@ public final class Plan: Sendable {
     }
   }
 
-  /// Runs the plan once and calls `report` with each step's index and nanoseconds.
-  package func profile(
-    in workspace: inout Workspace, clock: () -> UInt64
-  ) -> [(name: String, nanoseconds: UInt64)] {
-    packWeights(in: workspace)
-    let context = workspace.context
-    return Lanes.withFlushedDenormals {
-      zip(stepNames, steps).map { name, step in
-        let start = clock()
-        lanes.run(step, in: context)
-        return ("\(name) [\(type(of: step))]", clock() - start)
-      }
-    }
-  }
-
   /// Packs the weights that have changed since they were packed.
   private func packWeights(in workspace: borrowing Workspace) {
     let version = workspace.store.version
