@@ -125,7 +125,8 @@ public final class ParameterStore {
 
 /// Which weights, in which layout.
 struct PackKey: Hashable, Sendable {
-  var parameter: String
+  /// The parameters or float32 state they are packed from, in order.
+  var parameters: [String]
   var layout: String
 }
 

@@ -36,7 +36,7 @@ struct PlanCompiler {
   private var readerCounts: [Int]
   private var inputBuffers: Set<Buffer> = []
   private var zeros: (buffer: Buffer, count: Int)?
-  private var packNumbers: [PackKey: (number: Int, buffer: Buffer)] = [:]
+  private var packNumbers: [PackKey: Buffer] = [:]
   /// The node at work, for names and errors.
   private(set) var node: Graph.Node
 
@@ -169,23 +169,33 @@ struct PlanCompiler {
     stepNames.append(suffix.isEmpty ? node.name : "\(node.name).\(suffix)")
   }
 
-  /// The buffer of packed weights, which `make` packs from the parameter when it has changed.
+  /// The buffer of packed weights, which `make` packs from the parameters when they have changed; nil
+  /// where one of the values is neither a parameter nor float32 state.
   ///
-  /// The layout's name must say everything that `make` depends on besides the parameter's own shape.
+  /// The layout's name must say everything that `make` depends on besides the parameters' own shapes.
+  mutating func pack(
+    parameters: [Graph.ValueID], layout: String, floatCount: Int,
+    make: (_ sources: [Buffer], _ target: Buffer) -> any Step
+  ) -> Buffer? {
+    let sources = parameters.map { buffer($0) }
+    var key = PackKey(parameters: [], layout: layout)
+    for source in sources {
+      guard case .store(let name) = buffers[source.index] else { return nil }
+      key.parameters.append(name)
+    }
+    if let known = packNumbers[key] { return known }
+    let target = add(.pack(packs.count))
+    packNumbers[key] = target
+    packs.append(Pack(key: key, floatCount: floatCount, step: make(sources, target)))
+    return target
+  }
+
+  /// The same for weights that are packed from one parameter.
   mutating func pack(
     parameter: Graph.ValueID, layout: String, floatCount: Int,
     make: (_ source: Buffer, _ target: Buffer) -> any Step
   ) -> Buffer? {
-    guard let name = graph.parameters.first(where: { $0.value == parameter })?.name else {
-      return nil
-    }
-    let key = PackKey(parameter: name, layout: layout)
-    if let known = packNumbers[key] { return known.buffer }
-    let target = add(.pack(packs.count))
-    packNumbers[key] = (packs.count, target)
-    packs.append(
-      Pack(key: key, floatCount: floatCount, step: make(buffer(parameter), target)))
-    return target
+    pack(parameters: [parameter], layout: layout, floatCount: floatCount) { make($0[0], $1) }
   }
 
   /// Keeps an output to the end; a parameter or an input handed out unchanged is copied.
