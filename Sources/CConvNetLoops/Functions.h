@@ -90,6 +90,17 @@
       cnl_window *win, long firstRow, long lastRow), (dx, dy, w, win, firstRow, lastRow))         \
   X(void, depthwise_filter_gradient, (double *dw, const float *dy, const float *x, const          \
       cnl_window *win, long firstRow, long lastRow), (dw, dy, x, win, firstRow, lastRow))         \
+  X(void, winograd_input, (float *v, long planeStride, const float *x, const float *zeros, const  \
+      cnl_winograd *w, long first, long count), (v, planeStride, x, zeros, w, first, count))      \
+  X(void, winograd_output, (float *y, const float *m, long planeStride, long mRow, const float    \
+      *bias, float lo, float hi, const cnl_winograd *w, long columns, long first, long count),    \
+      (y, m, planeStride, mRow, bias, lo, hi, w, columns, first, count))                          \
+  X(void, winograd_output_add, (float *y, const float *residual, const float *m, long             \
+      planeStride, long mRow, const float *bias, float lo, float hi, const cnl_winograd *w,       \
+      long columns, long first, long count), (y, residual, m, planeStride, mRow, bias, lo, hi,    \
+      w, columns, first, count))                                                                  \
+  X(void, winograd_filter, (float *u, const float *g, long channels, long filters, long width,    \
+      long tileHeight, long tileWidth), (u, g, channels, filters, width, tileHeight, tileWidth))  \
   X(void, thin_convolution, (float *y, const float *x, const float *w, const float *bias, float   \
       lo, float hi, const cnl_window *win, long filters, float *scratch, long firstRow, long      \
       lastRow), (y, x, w, bias, lo, hi, win, filters, scratch, firstRow, lastRow))                \

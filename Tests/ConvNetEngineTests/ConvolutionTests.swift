@@ -26,10 +26,16 @@ import Testing
         groups: groups)
     }
 
+    /// Winograd's transforms of whole multiples of 576 = 24² are whole, so its sums are exact, too.
+    private var isWinograd: Bool {
+      kernel == [3, 3] && stride == [1, 1] && dilation == [1, 1] && groups == 1
+    }
+
     func operands(seed: UInt64) -> [Tensor] {
       let filter = Shape(kernel + [input[3] / groups, filters])
-      let x = TestData.integers(input, in: -3...3, seed: seed)
-      let w = TestData.integers(filter, in: -2...2, seed: seed + 1)
+      let x = TestData.integers(input, in: isWinograd ? -1...1 : -3...3, seed: seed)
+      let w = TestData.integers(
+        filter, in: isWinograd ? -1...1 : -2...2, scale: isWinograd ? 576 : 1, seed: seed + 1)
       let b = TestData.integers([filters], in: -5...5, seed: seed + 2)
       return bias ? [x, w, b] : [x, w]
     }
@@ -59,10 +65,18 @@ import Testing
     // More rows than one call of sgemm, more filters than one panel, a deep product.
     Geometry(input: [1, 12, 13, 35], kernel: [3, 3], filters: 66),
     Geometry(input: [7, 5, 5, 70], kernel: [1, 1], filters: 130),
+    // Winograd: many tiles, tiles of every shape, images of one row, outputs larger than the input.
+    Geometry(input: [5, 23, 18, 16], kernel: [3, 3], filters: 20),
+    Geometry(input: [3, 2, 2, 17], kernel: [3, 3], filters: 64),
+    Geometry(input: [2, 7, 2, 18], kernel: [3, 3], filters: 16),
+    Geometry(input: [2, 1, 6, 16], kernel: [3, 3], filters: 16, bias: false),
+    Geometry(
+      input: [1, 3, 4, 19], kernel: [3, 3],
+      padding: .explicit(top: 3, bottom: 1, left: 0, right: 2), filters: 65),
   ]
 
   @Test(arguments: geometries) func agreesWithTheReference(_ geometry: Geometry) throws {
-    let strategies: [String?] = [nil, "pointwise", "depthwise", "thin", "im2col"]
+    let strategies: [String?] = [nil, "pointwise", "depthwise", "thin", "winograd", "im2col"]
     for parameters in [[], [1, 2]] as [Set<Int>] {
       try checkOperation(
         .convolution(geometry.operation), geometry.operands(seed: 1),
@@ -84,7 +98,8 @@ import Testing
   /// One image gives the same bits alone and in any position of a batch.
   @Test func bitsDoNotDependOnBatchMates() throws {
     let graph = try Graph(input: .image(height: 9, width: 8, channels: 20)) {
-      $0.convolution(40, kernel: 3).relu().convolution(70, kernel: 1).globalAveragePooling()
+      $0.convolution(40, kernel: 3).relu().convolution(70, kernel: 5, stride: 2)
+        .convolution(70, kernel: 1).globalAveragePooling()
     }
     let model = try randomModel(graph, seed: 3)
     let images = TestData.uniform([5, 9, 8, 20], seed: 4)

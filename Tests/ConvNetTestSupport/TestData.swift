@@ -3,11 +3,12 @@ package import ConvNetReference
 
 /// Numbers for tests: functions of a seed, the same on every machine.
 package enum TestData {
-  /// Whole numbers of a range, in float32: sums of their products are exact while they stay below 2²⁴.
+  /// Whole numbers of a range, times `scale`, in float32: sums of their products are exact while they stay below 2²⁴.
   package static func integers(
-    _ shape: Shape, in range: ClosedRange<Int> = -4...4, seed: UInt64
+    _ shape: Shape, in range: ClosedRange<Int> = -4...4, scale: Int = 1, seed: UInt64
   ) -> Tensor {
-    Tensor(words(shape.count, seed: seed).map { Float(integer($0, in: range)) }, shape: shape)
+    Tensor(
+      words(shape.count, seed: seed).map { Float(scale * integer($0, in: range)) }, shape: shape)
   }
 
   /// Labels or other whole numbers of a range, in int64.

@@ -27,6 +27,7 @@
 #include "DepthwiseInput.h"
 #include "DepthwiseFilter.h"
 #include "Thin.h"
+#include "Winograd.h"
 #include "Pooling.h"
 #include "Softmax.h"
 #include "Random.h"

@@ -225,6 +225,38 @@ void cnl_thin_filter_gradient(
     double *dw, const float *dy, const float *x, const cnl_window *win, long filters,
     float *scratch, long firstRow, long lastRow);
 
+// MARK: Winograd's minimal filtering F(tileHeight × tileWidth, 3 × 3), stride 1, one image
+
+/// Output tiles of tileHeight × tileWidth (2 or 4 each), counted row by row. A tile's transforms have
+/// P = (tileHeight + 2)(tileWidth + 2) planes, `planeStride` floats apart.
+typedef struct {
+  long height, width, channels;  // of x
+  long padTop, padLeft;
+  long outputHeight, outputWidth, filters;  // of y
+  long tileHeight, tileWidth, tilesAcross;
+} cnl_winograd;
+
+/// Tiles [first, first + count): v[plane][tile − first][channel] = Bᵀ d B; `zeros` holds `channels` of
+/// them.
+void cnl_winograd_input(
+    float *v, long planeStride, const float *x, const float *zeros, const cnl_winograd *w,
+    long first, long count);
+/// y = clamp(Aᵀ m A + bias, lo, hi) for `columns` neighbouring filters of tiles [first, first +
+/// count), from m[plane][tile − first] with `mRow` floats a tile. y and bias point at the first of
+/// these filters.
+void cnl_winograd_output(
+    float *y, const float *m, long planeStride, long mRow, const float *bias, float lo, float hi,
+    const cnl_winograd *w, long columns, long first, long count);
+/// y = clamp(Aᵀ m A + bias + residual, lo, hi).
+void cnl_winograd_output_add(
+    float *y, const float *residual, const float *m, long planeStride, long mRow,
+    const float *bias, float lo, float hi, const cnl_winograd *w, long columns, long first,
+    long count);
+/// u[plane][channel][k] = G g Gᵀ for k < width of g[3][3][channels][filters], in Double.
+void cnl_winograd_filter(
+    float *u, const float *g, long channels, long filters, long width, long tileHeight,
+    long tileWidth);
+
 // MARK: Pooling, one image
 
 /// Output rows [firstRow, lastRow). Padding never wins; a NaN does.

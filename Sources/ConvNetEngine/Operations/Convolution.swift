@@ -9,10 +9,11 @@ extension PlanCompiler {
     let biasIndex = epilogue.residual == 2 || node.inputs.count < 3 ? nil : 2
     let bias = biasIndex.map { input($0) } ?? zeros(shape.filters)
     let residual = epilogue.residual.map { input($0) }
-    let strategy = ConvolutionStrategy.choose(shape, forced: options.convolution)
+    let strategy = ConvolutionStrategy.choose(shape, options: options)
     choices.append(
       ConvolutionChoice(
-        layer: node.name, chosen: strategy.rawValue, declined: ConvolutionStrategy.declined(shape)))
+        layer: node.name, chosen: strategy.rawValue,
+        declined: ConvolutionStrategy.declined(shape, options: options)))
     let reads = [x, bias] + [residual].compactMap { $0 }
     let product = PanelProduct(
       depth: shape.depth, columns: shape.groupFilters, kernels: kernels, epilogue: epilogue,
@@ -34,6 +35,9 @@ extension PlanCompiler {
           shape: shape, product: product, x: x, packed: packed, bias: bias, residual: residual, y: y
         ),
         reads: reads + [packed], writes: [y])
+    case .winograd:
+      try emitWinograd(
+        shape, x: x, filter: filter, bias: bias, residual: residual, epilogue: epilogue)
     case .depthwise, .thin:
       let y = try output()
       let (low, high) = residual == nil ? (epilogue.low, epilogue.high) : (-.infinity, .infinity)

@@ -43,6 +43,13 @@ struct ConvolutionShape: Sendable {
       && (vertical.before, vertical.after, horizontal.before, horizontal.after) == (0, 0, 0, 0)
   }
 
+  /// 3 × 3, neighbouring pixels, all channels together: what Winograd's algorithm takes.
+  var isWinograd: Bool {
+    (kernelHeight, kernelWidth) == (3, 3) && groups == 1
+      && (vertical.stride, horizontal.stride) == (1, 1)
+      && (vertical.dilation, horizontal.dilation) == (1, 1)
+  }
+
   var isDepthwise: Bool { groups == channels && filters == channels && groups > 1 }
 
   /// The geometry as the C loops take it, over images of `channels` channels.

@@ -11,6 +11,8 @@ enum ConvolutionStrategy: String, CaseIterable, Sendable {
   case depthwise
   /// Vector loops over filters, for images of few channels.
   case thin
+  /// 3 × 3 kernels of stride 1 by Winograd's minimal filtering.
+  case winograd
   /// Rows of im2col in tiles of bounded size, times packed panels.
   case im2col
 
@@ -25,22 +27,37 @@ enum ConvolutionStrategy: String, CaseIterable, Sendable {
       return shape.isDepthwise ? nil : "channels are not separate"
     case .thin:
       return shape.isThin ? nil : "more than 4 channels, groups, dilation or rows too long"
+    case .winograd:
+      return shape.isWinograd ? nil : "kernel is not 3×3, dense and of stride 1"
     case .im2col:
       return nil
     }
   }
 
-  /// The strategies that declined a convolution, with their reasons.
-  static func declined(_ shape: ConvolutionShape) -> [(strategy: String, reason: String)] {
+  /// Why the strategy is not taken unless it is forced, or nil where it is as good as any.
+  func avoids(_ shape: ConvolutionShape, options: PlanOptions) -> String? {
+    guard self == .winograd else { return nil }
+    if !options.allowsWinograd { return "exact results are asked for" }
+    if min(shape.channels, shape.filters) < 16 { return "too few channels for its transforms" }
+    if shape.pixels == 1 { return "the output is one pixel" }
+    return nil
+  }
+
+  /// The strategies that declined a convolution or are not taken, with their reasons.
+  static func declined(
+    _ shape: ConvolutionShape, options: PlanOptions
+  ) -> [(strategy: String, reason: String)] {
     allCases.compactMap { strategy in
-      strategy.declines(shape).map { (strategy.rawValue, $0) }
+      let reason = strategy.declines(shape) ?? strategy.avoids(shape, options: options)
+      return reason.map { (strategy.rawValue, $0) }
     }
   }
 
   /// The strategy for a convolution.
-  static func choose(_ shape: ConvolutionShape, forced: String?) -> ConvolutionStrategy {
+  static func choose(_ shape: ConvolutionShape, options: PlanOptions) -> ConvolutionStrategy {
     let table = allCases.filter { $0.declines(shape) == nil }
-    return table.first { $0.rawValue == forced } ?? table.first ?? .im2col
+    if let forced = table.first(where: { $0.rawValue == options.convolution }) { return forced }
+    return table.first { $0.avoids(shape, options: options) == nil } ?? .im2col
   }
 }
 

@@ -1,0 +1,49 @@
+import ConvNetGraph
+
+extension PlanCompiler {
+  /// y = x ∗ w + b in Winograd's domain: by blocks of tiles where there are many, else by panels of filters.
+  mutating func emitWinograd(
+    _ shape: ConvolutionShape, x: Buffer, filter: Buffer, bias: Buffer, residual: Buffer?,
+    epilogue: Epilogue
+  ) throws {
+    let tiles = WinogradTiles(shape)
+    let product = WinogradProduct(tiles: tiles, kernels: kernels, epilogue: epilogue)
+    let packed = packedWinogradFilter(tiles, count: product.packedCount, buffer: filter)
+    let zeros = zeros(shape.channels)
+    let reads = [packed, bias] + [residual].compactMap { $0 }
+    if let blocks = WinogradConvolution.blocks(tiles) {
+      let y = try output()
+      emit(
+        WinogradConvolution(
+          product: product, blocks: blocks, x: x, zeros: zeros, packed: packed, bias: bias,
+          residual: residual, y: y),
+        reads: reads + [x, zeros], writes: [y])
+      return
+    }
+    let v = temporary(floats: tiles.planes * WinogradInputStep.planeStride(tiles))
+    emit(
+      WinogradInputStep(tiles: tiles, x: x, zeros: zeros, v: v), reads: [x, zeros], writes: [v],
+      suffix: "transform")
+    let y = try output()
+    emit(
+      WinogradOutputStep(
+        product: product, v: v, packed: packed, bias: bias, residual: residual, y: y),
+      reads: reads + [v], writes: [y])
+  }
+
+  private mutating func packedWinogradFilter(
+    _ tiles: WinogradTiles, count: Int, buffer: Buffer
+  ) -> Buffer {
+    let step = { (source: Buffer, target: Buffer) in
+      WinogradFilterStep(source: source, target: target, tiles: tiles)
+    }
+    if let packed = pack(
+      parameter: node.inputs[1], layout: "filter/\(tiles.name)", floatCount: count, make: step)
+    {
+      return packed
+    }
+    let packed = temporary(floats: count)
+    emit(step(buffer, packed), reads: [buffer], writes: [packed], suffix: "pack")
+    return packed
+  }
+}

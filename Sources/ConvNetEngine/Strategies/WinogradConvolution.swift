@@ -1,0 +1,157 @@
+import CConvNetLoops
+
+/// A 3 × 3 convolution in Winograd's domain, block of tiles by block of tiles in a lane's scratch.
+final class WinogradConvolution: Step {
+  let tiles: WinogradTiles
+  let product: WinogradProduct
+  let blocks: Pieces
+  let x: Buffer
+  let zeros: Buffer
+  let packed: Buffer
+  let bias: Buffer
+  let residual: Buffer?
+  let y: Buffer
+
+  init(
+    product: WinogradProduct, blocks: Pieces, x: Buffer, zeros: Buffer, packed: Buffer,
+    bias: Buffer, residual: Buffer?, y: Buffer
+  ) {
+    tiles = product.tiles
+    self.product = product
+    self.blocks = blocks
+    self.x = x
+    self.zeros = zeros
+    self.packed = packed
+    self.bias = bias
+    self.residual = residual
+    self.y = y
+  }
+
+  /// Tiles in blocks, or nil where there are too few of them to occupy several lanes.
+  ///
+  /// A block's transformed input and one panel of products should stay in the second-level cache, but
+  /// fewer than 48 rows would not pay for reading the filter.
+  static func blocks(_ tiles: WinogradTiles) -> Pieces? {
+    let tileBytes = tiles.planes * (tiles.shape.channels + PanelKernels.width) * 4
+    let most = max(48, min(96, (1 << 20) / tileBytes / 12 * 12))
+    let count = (tiles.count + most - 1) / most
+    guard count >= 4 else { return nil }
+    return Pieces(tiles.count, size: (tiles.count + count - 1) / count)
+  }
+
+  private var planeStride: Int { WinogradTiles.planeStride(blocks.size * tiles.shape.channels) }
+  var pieces: Int { blocks.count }
+  var scratchByteCount: Int {
+    4 * (tiles.planes * planeStride + product.scratchCount(blocks.size))
+  }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let range = blocks.range(piece)
+    let v = context.scratch(lane: lane)
+    let m = v + tiles.planes * planeStride
+    tiles.transformInput(
+      range, x: context.floats(x), zeros: context.floats(zeros), v: v, planeStride: planeStride)
+    for panel in 0..<product.panelCount {
+      product.run(
+        panel: panel, range: range, v: v, planeStride: planeStride,
+        packed: context.floats(packed), m: m, bias: context.floats(bias),
+        residual: residual.map { context.floats($0) }, y: context.floats(y))
+    }
+  }
+}
+
+/// The input transform of all tiles, where the products are shared among lanes by filters.
+final class WinogradInputStep: Step {
+  let tiles: WinogradTiles
+  let blocks: Pieces
+  let x: Buffer
+  let zeros: Buffer
+  let v: Buffer
+
+  init(tiles: WinogradTiles, x: Buffer, zeros: Buffer, v: Buffer) {
+    self.tiles = tiles
+    self.x = x
+    self.zeros = zeros
+    self.v = v
+    blocks = Pieces(tiles.count, size: max(1, (16 << 10) / max(tiles.shape.channels, 1) / 36))
+  }
+
+  static func planeStride(_ tiles: WinogradTiles) -> Int {
+    WinogradTiles.planeStride(tiles.count * tiles.shape.channels)
+  }
+
+  var pieces: Int { blocks.count }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let range = blocks.range(piece)
+    tiles.transformInput(
+      range, x: context.floats(x), zeros: context.floats(zeros),
+      v: context.floats(v) + range.lowerBound * tiles.shape.channels,
+      planeStride: Self.planeStride(tiles))
+  }
+}
+
+/// The products and output transforms, in pieces of one panel of filters and some tiles.
+final class WinogradOutputStep: Step {
+  let product: WinogradProduct
+  let blocks: Pieces
+  let v: Buffer
+  let packed: Buffer
+  let bias: Buffer
+  let residual: Buffer?
+  let y: Buffer
+
+  init(
+    product: WinogradProduct, v: Buffer, packed: Buffer, bias: Buffer, residual: Buffer?, y: Buffer
+  ) {
+    self.product = product
+    self.v = v
+    self.packed = packed
+    self.bias = bias
+    self.residual = residual
+    self.y = y
+    let count = product.tiles.count
+    // At least 4 pieces where that leaves a block at least 16 tiles.
+    let parts = max(
+      (count + 95) / 96, min(count / 16, (3 + product.panelCount) / product.panelCount))
+    blocks = Pieces(count, size: (count + max(parts, 1) - 1) / max(parts, 1))
+  }
+
+  var pieces: Int { product.panelCount * blocks.count }
+  var scratchByteCount: Int { 4 * product.scratchCount(blocks.size) }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let range = blocks.range(piece % blocks.count)
+    let tiles = product.tiles
+    product.run(
+      panel: piece / blocks.count, range: range,
+      v: context.floats(v) + range.lowerBound * tiles.shape.channels,
+      planeStride: WinogradInputStep.planeStride(tiles), packed: context.floats(packed),
+      m: context.scratch(lane: lane), bias: context.floats(bias),
+      residual: residual.map { context.floats($0) }, y: context.floats(y))
+  }
+}
+
+/// Transforms a filter in Double and packs it, [panel][plane][channel][filter of the panel].
+final class WinogradFilterStep: Step {
+  let source: Buffer
+  let target: Buffer
+  let tiles: WinogradTiles
+
+  init(source: Buffer, target: Buffer, tiles: WinogradTiles) {
+    self.source = source
+    self.target = target
+    self.tiles = tiles
+  }
+
+  var pieces: Int { (tiles.shape.filters + PanelKernels.width - 1) / PanelKernels.width }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let shape = tiles.shape
+    let column = piece * PanelKernels.width
+    cnl_winograd_filter(
+      context.floats(target) + tiles.planes * shape.channels * column,
+      context.floats(source) + column, shape.channels, shape.filters,
+      min(PanelKernels.width, shape.filters - column), tiles.height, tiles.width)
+  }
+}
