@@ -68,6 +68,7 @@ public final class Plan: Sendable {
   ) throws {
     BLAS.bootstrap()
     var resolved = try RemoveUnused().apply(to: graph).resolved(inputShapes: inputShapes)
+    resolved = try RemoveIdentities().apply(to: resolved)
     resolved = try ReuseActivationOutputs().apply(to: resolved)
     if options.fusesEpilogues { resolved = try FuseEpilogues().apply(to: resolved) }
     let compiler = try PlanCompiler(graph: resolved, options: options)

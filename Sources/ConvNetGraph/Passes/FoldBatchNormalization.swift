@@ -48,7 +48,8 @@ public struct FoldBatchNormalization: ModelPass {
   /// - Throws: `GraphError` where the model cannot be brought into inference form.
   public func fold(_ model: Model) throws -> (model: Model, report: Report) {
     var folder = Folder(
-      graph: try ResolveMode(.inference).apply(to: model.graph), model: model)
+      graph: try RemoveIdentities().apply(to: ResolveMode(.inference).apply(to: model.graph)),
+      model: model)
     for index in folder.graph.nodes.indices { folder.visit(index) }
     return (try folder.result(), folder.report)
   }

@@ -38,7 +38,8 @@ public struct Recipe: Hashable, Sendable {
     let sgd = SGD(learningRate: 0.05, nesterov: true, weightDecay: .coupled(5e-4))
     return switch network {
     case .lenet: Recipe(epochs: 5, optimizer: .sgd(sgd))
-    case .fashion: Recipe(epochs: 4, optimizer: .sgd(sgd))
+    case .fashion, .resnet18, .resnet34, .resnet50, .vgg16BatchNorm, .mobilenetV2, .densenet121:
+      Recipe(epochs: 4, optimizer: .sgd(sgd))
     }
   }
 
