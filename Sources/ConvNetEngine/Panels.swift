@@ -79,12 +79,60 @@ struct PanelKernels: Sendable {
   }
 }
 
+/// The columns of a packed matrix, cut into panels of 64 and what is left.
+///
+/// OpenBLAS 0.3.21's small-matrix kernels of SkylakeX and Cooperlake add up a row differently in blocks
+/// of 4 rows and in fewer where 1, 2, 3, 5, 6 or 7 columns are left over from vectors of 16 (found by
+/// trying all sizes). A row must have the same bits whatever stands beside it, so the last cut moves 8
+/// columns to the left there. Fewer than 8 such columns take a loop of our own.
+struct PanelColumns: Sendable {
+  let total: Int
+  let count: Int
+  private let lastStart: Int
+
+  init(_ total: Int) {
+    self.total = total
+    let width = PanelKernels.width
+    let (full, left) = (total / width, total % width)
+    if Self.isTail(total), total > 8 {
+      let vectors = total > width ? full * width : total - total % 16
+      (count, lastStart) = (total > width ? full + 1 : 2, vectors - 8)
+    } else {
+      count = left > 0 ? full + 1 : full
+      lastStart = max(count - 1, 0) * width
+    }
+  }
+
+  /// Whether so many columns leave a tail that some kernels add up differently row by row.
+  private static func isTail(_ total: Int) -> Bool {
+    let tail = total % 16
+    return tail > 0 && tail < 8 && tail != 4
+  }
+
+  /// Whether the columns are too few to be cut so that rows don't depend on their neighbours.
+  var isNarrow: Bool { total < 8 && Self.isTail(total) }
+
+  /// The columns of a panel.
+  func range(_ panel: Int) -> Range<Int> {
+    let start = panel == count - 1 ? lastStart : panel * PanelKernels.width
+    if panel == count - 1 { return start..<total }
+    return start..<(panel == count - 2 ? lastStart : start + PanelKernels.width)
+  }
+
+  /// The columns of some panels.
+  func range(_ panels: Range<Int>) -> Range<Int> {
+    guard !panels.isEmpty else { return 0..<0 }
+    return range(panels.lowerBound).lowerBound..<range(panels.upperBound - 1).upperBound
+  }
+}
+
 /// A matrix multiplied by packed panels: C[rows × columns] = A[rows × depth] · B, with an epilogue.
 ///
-/// B is packed as ⌈columns/64⌉ panels of [depth][width], the last one as wide as what is left.
+/// B is packed as panels of [depth][width], cut as `PanelColumns` says.
 struct PanelProduct: Sendable {
   let depth: Int
   let columns: Int
+  let panels: PanelColumns
   let kernels: PanelKernels
   let low: Float
   let high: Float
@@ -94,13 +142,14 @@ struct PanelProduct: Sendable {
   init(depth: Int, columns: Int, kernels: PanelKernels, epilogue: Epilogue, hasBias: Bool) {
     self.depth = depth
     self.columns = columns
+    panels = PanelColumns(columns)
     self.kernels = kernels
     low = epilogue.low
     high = epilogue.high
     finishes = hasBias || epilogue.residual != nil || epilogue.clamps
   }
 
-  var panelCount: Int { (columns + PanelKernels.width - 1) / PanelKernels.width }
+  var panelCount: Int { panels.count }
 
   /// Floats of the packed matrix.
   var packedCount: Int { depth * columns }
@@ -122,23 +171,23 @@ struct PanelProduct: Sendable {
   ) {
     let block = kernels.rows(depth: depth)
     for panel in panels {
-      let column = panel * PanelKernels.width
-      let width = min(PanelKernels.width, columns - column)
+      let (column, width) = (self.panels.range(panel).lowerBound, self.panels.range(panel).count)
       let part = kernels.depth(depth, columns: width)
       let packed = b + column * depth
       var row = 0
       while row < rows {
         let count = min(block, rows - row)
         let target = c + row * ldc + column
-        if depth == 0 {
-          for r in 0..<count { cnl_fill(target + r * ldc, 0, width) }
-        }
-        var k = 0
-        while k < depth {
-          UncheckedBLAS.sgemm(
-            m: count, n: width, k: min(part, depth - k), a: a + row * lda + k, lda: lda,
-            b: packed + k * width, ldb: width, beta: k == 0 ? 0 : 1, c: target, ldc: ldc)
-          k += part
+        if depth == 0 || self.panels.isNarrow {
+          cnl_narrow_product(target, ldc, a + row * lda, lda, packed, count, depth, width)
+        } else {
+          var k = 0
+          while k < depth {
+            UncheckedBLAS.sgemm(
+              m: count, n: width, k: min(part, depth - k), a: a + row * lda + k, lda: lda,
+              b: packed + k * width, ldb: width, beta: k == 0 ? 0 : 1, c: target, ldc: ldc)
+            k += part
+          }
         }
         if finishes {
           if let residual {
@@ -163,6 +212,7 @@ final class PackStep: Step {
   let columns: Int
   /// Whether the source is stored as [columns][depth].
   let isTransposed: Bool
+  private let panels: PanelColumns
 
   init(source: Buffer, target: Buffer, depth: Int, columns: Int, isTransposed: Bool) {
     self.source = source
@@ -170,14 +220,14 @@ final class PackStep: Step {
     self.depth = depth
     self.columns = columns
     self.isTransposed = isTransposed
+    panels = PanelColumns(columns)
   }
 
-  var pieces: Int { max(1, (columns + PanelKernels.width - 1) / PanelKernels.width) }
+  var pieces: Int { panels.count }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let column = piece * PanelKernels.width
-    let width = min(PanelKernels.width, columns - column)
-    guard width > 0, depth > 0 else { return }
+    let (column, width) = (panels.range(piece).lowerBound, panels.range(piece).count)
+    guard depth > 0 else { return }
     let packed = context.floats(target) + column * depth
     if isTransposed {
       cnl_pack_panels_transposed(

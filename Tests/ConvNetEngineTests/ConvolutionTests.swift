@@ -94,30 +94,4 @@ import Testing
         graph, inputShapes: ["input": [1, 4, 4, 1]], options: PlanOptions(convolution: "magic"))
     }
   }
-
-  /// One image gives the same bits alone and in any position of a batch.
-  @Test func bitsDoNotDependOnBatchMates() throws {
-    let graph = try Graph(input: .image(height: 9, width: 8, channels: 20)) {
-      $0.convolution(40, kernel: 3).relu().convolution(70, kernel: 5, stride: 2)
-        .convolution(70, kernel: 1).globalAveragePooling()
-    }
-    let model = try randomModel(graph, seed: 3)
-    let images = TestData.uniform([5, 9, 8, 20], seed: 4)
-    let all = try run(model, images)
-    for image in 0..<5 {
-      let size = 9 * 8 * 20
-      let one = Tensor(
-        Array(images.floats[(image * size)..<((image + 1) * size)]), shape: [1, 9, 8, 20])
-      #expect(Array(all.floats[(image * 70)..<((image + 1) * 70)]) == (try run(model, one)).floats)
-    }
-  }
-
-  private func run(_ model: Model, _ input: Tensor) throws -> Tensor {
-    let plan = try Plan(
-      model, mode: .inference, inputShapes: ["input": input.shape], lanes: TestLanes.all[1])
-    var workspace = plan.makeWorkspace(for: ParameterStore(model))
-    try workspace.setInput("input", to: input)
-    plan.run(in: &workspace)
-    return try workspace.output("output")
-  }
 }

@@ -93,16 +93,14 @@ final class PackFilterStep: Step {
     self.shape = shape
   }
 
-  private var panels: Int {
-    (shape.groupFilters + PanelKernels.width - 1) / PanelKernels.width
-  }
+  private var panels: PanelColumns { PanelColumns(shape.groupFilters) }
 
-  var pieces: Int { shape.groups * panels }
+  var pieces: Int { shape.groups * panels.count }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let group = piece / panels
-    let column = piece % panels * PanelKernels.width
-    let width = min(PanelKernels.width, shape.groupFilters - column)
+    let group = piece / panels.count
+    let columns = panels.range(piece % panels.count)
+    let (column, width) = (columns.lowerBound, columns.count)
     let packed =
       context.floats(target) + group * shape.depth * shape.groupFilters + column * shape.depth
     cnl_pack_panels(

@@ -186,8 +186,7 @@ final class ConvolutionInputGradientPhase: Step {
     _ result: UnsafePointer<Float>, rows: Range<Int>, panels: Range<Int>,
     to target: UnsafeMutablePointer<Float>
   ) {
-    let column = panels.lowerBound * PanelKernels.width
-    let width = min(panels.upperBound * PanelKernels.width, shape.groupChannels) - column
+    let columns = product.panels.range(panels)
     var row = rows.lowerBound
     while row < rows.upperBound {
       let image = row / phase.pixels
@@ -198,9 +197,10 @@ final class ConvolutionInputGradientPhase: Step {
       let x = phase.horizontal.first + j * shape.horizontal.stride
       let pixel = (image * shape.height + y) * shape.width + x
       cnl_copy_rows(
-        target + pixel * shape.channels + column, shape.horizontal.stride * shape.channels,
-        result + (row - rows.lowerBound) * shape.groupChannels + column, shape.groupChannels, count,
-        width)
+        target + pixel * shape.channels + columns.lowerBound,
+        shape.horizontal.stride * shape.channels,
+        result + (row - rows.lowerBound) * shape.groupChannels + columns.lowerBound,
+        shape.groupChannels, count, columns.count)
       row += count
     }
   }
@@ -221,16 +221,14 @@ final class PackAdjointStep: Step {
     self.phases = phases
   }
 
-  private var panels: Int {
-    (shape.groupChannels + PanelKernels.width - 1) / PanelKernels.width
-  }
+  private var panels: PanelColumns { PanelColumns(shape.groupChannels) }
 
-  var pieces: Int { shape.groups * panels }
+  var pieces: Int { shape.groups * panels.count }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let group = piece / panels
-    let column = piece % panels * PanelKernels.width
-    let width = min(PanelKernels.width, shape.groupChannels - column)
+    let group = piece / panels.count
+    let columns = panels.range(piece % panels.count)
+    let (column, width) = (columns.lowerBound, columns.count)
     let (channels, filters) = (shape.groupChannels, shape.groupFilters)
     let w = context.floats(source) + group * filters
     for index in 0..<phases.count {

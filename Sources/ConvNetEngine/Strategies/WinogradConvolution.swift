@@ -144,14 +144,16 @@ final class WinogradFilterStep: Step {
     self.tiles = tiles
   }
 
-  var pieces: Int { (tiles.shape.filters + PanelKernels.width - 1) / PanelKernels.width }
+  private var panels: PanelColumns { PanelColumns(tiles.shape.filters) }
+
+  var pieces: Int { panels.count }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let shape = tiles.shape
-    let column = piece * PanelKernels.width
+    let columns = panels.range(piece)
     cnl_winograd_filter(
-      context.floats(target) + tiles.planes * shape.channels * column,
-      context.floats(source) + column, shape.channels, shape.filters,
-      min(PanelKernels.width, shape.filters - column), tiles.height, tiles.width)
+      context.floats(target) + tiles.planes * shape.channels * columns.lowerBound,
+      context.floats(source) + columns.lowerBound, shape.channels, shape.filters, columns.count,
+      tiles.height, tiles.width)
   }
 }

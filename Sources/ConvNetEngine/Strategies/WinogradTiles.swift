@@ -90,16 +90,18 @@ struct WinogradTiles: Sendable {
 struct WinogradProduct: Sendable {
   let tiles: WinogradTiles
   let kernels: PanelKernels
+  let panels: PanelColumns
   let low: Float
   let high: Float
 
   init(tiles: WinogradTiles, kernels: PanelKernels, epilogue: Epilogue) {
     self.tiles = tiles
     self.kernels = kernels
+    panels = PanelColumns(tiles.shape.filters)
     (low, high) = (epilogue.low, epilogue.high)
   }
 
-  var panelCount: Int { (tiles.shape.filters + PanelKernels.width - 1) / PanelKernels.width }
+  var panelCount: Int { panels.count }
   /// Floats of the packed, transformed filter, [panel][plane][channel][filter].
   var packedCount: Int { tiles.planes * tiles.shape.channels * tiles.shape.filters }
   /// Floats of scratch for so many tiles.
@@ -119,8 +121,7 @@ struct WinogradProduct: Sendable {
     residual: UnsafePointer<Float>?, y: UnsafeMutablePointer<Float>
   ) {
     let shape = tiles.shape
-    let column = panel * PanelKernels.width
-    let width = min(PanelKernels.width, shape.filters - column)
+    let (column, width) = (panels.range(panel).lowerBound, panels.range(panel).count)
     let product = PanelProduct(
       depth: shape.channels, columns: width, kernels: kernels, epilogue: .none, hasBias: false)
     let u = packed + tiles.planes * shape.channels * column
