@@ -79,7 +79,8 @@
   X(void, pack_panels_transposed, (float *dst, const float *w, long wRow, long k, long n),        \
       (dst, w, wRow, k, n))                                                                       \
   X(void, narrow_product, (float *c, long cRow, const float *a, long aRow, const float *b, long    \
-      rows, long k, long n), (c, cRow, a, aRow, b, rows, k, n))                                   \
+      bRow, long rows, long k, long n, int accumulates), (c, cRow, a, aRow, b, bRow, rows, k, n,  \
+      accumulates))                                                                               \
   X(void, bias_clamp, (float *y, long yRow, const float *bias, float lo, float hi, long rows,     \
       long columns), (y, yRow, bias, lo, hi, rows, columns))                                      \
   X(void, bias_add_clamp, (float *y, long yRow, const float *bias, const float *r, long rRow,     \

@@ -63,6 +63,29 @@ struct PanelKernels: Sendable {
   static let current = PanelKernels(
     hasSmallMatrixKernel: BLAS.bootstrap().hasSmallMatrixKernel)
 
+  /// C[rows × columns] = A·B, or C += A·B, of at most 64 columns, with the same bits for a row whatever
+  /// stands beside it.
+  ///
+  /// OpenBLAS 0.3.21's small-matrix kernels of SkylakeX and Cooperlake take a buffer from malloc where 1
+  /// to 8 columns are left over from vectors of 16, and then add up a row differently in blocks of 4 rows
+  /// and in fewer (found by trying all sizes). Those columns take a loop of our own.
+  func multiply(
+    rows: Int, columns: Int, depth: Int, a: UnsafePointer<Float>, lda: Int,
+    b: UnsafePointer<Float>, ldb: Int, accumulates: Bool, c: UnsafeMutablePointer<Float>, ldc: Int
+  ) {
+    let tail = columns % 16
+    let main = depth == 0 ? 0 : hasSmallMatrixKernel && tail <= 8 ? columns - tail : columns
+    if main > 0 {
+      UncheckedBLAS.sgemm(
+        m: rows, n: main, k: depth, a: a, lda: lda, b: b, ldb: ldb, beta: accumulates ? 1 : 0,
+        c: c, ldc: ldc)
+    }
+    if main < columns {
+      cnl_narrow_product(
+        c + main, ldc, a, lda, b + main, ldb, rows, depth, columns - main, accumulates ? 1 : 0)
+    }
+  }
+
   /// Rows of one call.
   func rows(depth: Int) -> Int {
     guard hasSmallMatrixKernel else { return 384 }
@@ -80,43 +103,17 @@ struct PanelKernels: Sendable {
 }
 
 /// The columns of a packed matrix, cut into panels of 64 and what is left.
-///
-/// OpenBLAS 0.3.21's small-matrix kernels of SkylakeX and Cooperlake add up a row differently in blocks
-/// of 4 rows and in fewer where 1, 2, 3, 5, 6 or 7 columns are left over from vectors of 16 (found by
-/// trying all sizes). A row must have the same bits whatever stands beside it, so the last cut moves 8
-/// columns to the left there. Fewer than 8 such columns take a loop of our own.
 struct PanelColumns: Sendable {
   let total: Int
-  let count: Int
-  private let lastStart: Int
 
-  init(_ total: Int) {
-    self.total = total
-    let width = PanelKernels.width
-    let (full, left) = (total / width, total % width)
-    if Self.isTail(total), total > 8 {
-      let vectors = total > width ? full * width : total - total % 16
-      (count, lastStart) = (total > width ? full + 1 : 2, vectors - 8)
-    } else {
-      count = left > 0 ? full + 1 : full
-      lastStart = max(count - 1, 0) * width
-    }
-  }
+  init(_ total: Int) { self.total = total }
 
-  /// Whether so many columns leave a tail that some kernels add up differently row by row.
-  private static func isTail(_ total: Int) -> Bool {
-    let tail = total % 16
-    return tail > 0 && tail < 8 && tail != 4
-  }
-
-  /// Whether the columns are too few to be cut so that rows don't depend on their neighbours.
-  var isNarrow: Bool { total < 8 && Self.isTail(total) }
+  var count: Int { (total + PanelKernels.width - 1) / PanelKernels.width }
 
   /// The columns of a panel.
   func range(_ panel: Int) -> Range<Int> {
-    let start = panel == count - 1 ? lastStart : panel * PanelKernels.width
-    if panel == count - 1 { return start..<total }
-    return start..<(panel == count - 2 ? lastStart : start + PanelKernels.width)
+    let start = panel * PanelKernels.width
+    return start..<min(start + PanelKernels.width, total)
   }
 
   /// The columns of some panels.
@@ -178,17 +175,13 @@ struct PanelProduct: Sendable {
       while row < rows {
         let count = min(block, rows - row)
         let target = c + row * ldc + column
-        if depth == 0 || self.panels.isNarrow {
-          cnl_narrow_product(target, ldc, a + row * lda, lda, packed, count, depth, width)
-        } else {
-          var k = 0
-          while k < depth {
-            UncheckedBLAS.sgemm(
-              m: count, n: width, k: min(part, depth - k), a: a + row * lda + k, lda: lda,
-              b: packed + k * width, ldb: width, beta: k == 0 ? 0 : 1, c: target, ldc: ldc)
-            k += part
-          }
-        }
+        var k = 0
+        repeat {
+          kernels.multiply(
+            rows: count, columns: width, depth: min(part, depth - k), a: a + row * lda + k,
+            lda: lda, b: packed + k * width, ldb: width, accumulates: k > 0, c: target, ldc: ldc)
+          k += part
+        } while k < depth
         if finishes {
           if let residual {
             cnl_bias_add_clamp(

@@ -8,15 +8,17 @@ import Testing
 /// Runs of a plan allocate nothing, on any lane; counted in a child process, where nothing else runs.
 @Suite struct AllocationTests {
   /// Every kind of step that training has.
-  static func trainingPlan(lanes: Int) throws -> (plan: Plan, model: Model) {
+  static func trainingPlan(lanes: Int, decorrelates: Bool) throws -> (plan: Plan, model: Model) {
     let graph = try Graph(inputs: [
       ("input", .image(height: 12, width: 12, channels: 3)), ("labels", TensorType(.int64, ["N"])),
     ]) { values in
-      let logits = values[0].convolution(16, kernel: 3, bias: false).batchNormalization().relu()
+      let features = values[0].convolution(16, kernel: 3, bias: false).batchNormalization().relu()
         .residualBlock(24, stride: 2).depthwiseConvolution(kernel: 3).maxPooling(kernel: 2)
-        .convolution(20, kernel: 1).decorrelatedBatchNormalization(groupSize: 5).sigmoid().dropout(
-          0.25
-        ).globalAveragePooling().dense(5)
+        .convolution(20, kernel: 1)
+      let normalized =
+        decorrelates
+        ? features.decorrelatedBatchNormalization(groupSize: 5) : features.batchNormalization()
+      let logits = normalized.sigmoid().dropout(0.25).globalAveragePooling().dense(5)
       let loss = logits.softmaxCrossEntropy(labels: values[1]).reduced(.mean, axes: [0])
       return ["output": logits, "loss": loss]
     }
@@ -28,11 +30,11 @@ import Testing
     return (plan, model)
   }
 
-  /// With Haswell kernels: OpenBLAS 0.3.21's small-matrix kernels of SkylakeX and Cooperlake take a buffer
-  /// from malloc inside some calls of sgemm, and what is counted here are the engine's own allocations.
-  private static func allocations(lanes: Int) throws -> Int {
-    BLAS.bootstrap(kernel: .named("Haswell"))
-    let (plan, model) = try trainingPlan(lanes: lanes)
+  private static func allocations(
+    lanes: Int, kernel: BLAS.Kernel, decorrelates: Bool
+  ) throws -> Int {
+    BLAS.bootstrap(kernel: kernel)
+    let (plan, model) = try trainingPlan(lanes: lanes, decorrelates: decorrelates)
     let store = ParameterStore(model)
     var workspace = plan.makeWorkspace(for: store)
     plan.run(in: &workspace)
@@ -55,7 +57,44 @@ import Testing
   @Test func aTrainingStepAllocatesNothing() async {
     await #expect(processExitsWith: .success) {
       for lanes in 1...2 {
-        let count = try AllocationTests.allocations(lanes: lanes)
+        let count = try AllocationTests.allocations(
+          lanes: lanes, kernel: .recommended, decorrelates: false)
+        guard count == 0 else { fatalError("\(count) allocations on \(lanes) lanes") }
+      }
+    }
+  }
+
+  /// On Haswell's kernels: those of SkylakeX and Cooperlake take buffers from malloc inside `dgemm` of
+  /// a few columns, OpenBLAS 0.3.21's, and what counts here are the engine's own.
+  @Test func aDecorrelatingTrainingStepAllocatesNothing() async {
+    await #expect(processExitsWith: .success) {
+      for lanes in 1...2 {
+        let count = try AllocationTests.allocations(
+          lanes: lanes, kernel: .named("Haswell"), decorrelates: true)
+        guard count == 0 else { fatalError("\(count) allocations on \(lanes) lanes") }
+      }
+    }
+  }
+
+  /// Inference of a folded network with every strategy of convolution, panels with tails among them.
+  @Test func anInferenceAllocatesNothing() async {
+    await #expect(processExitsWith: .success) {
+      BLAS.bootstrap(kernel: .recommended)
+      let graph = try Graph(input: .image(height: 20, width: 20, channels: 3)) {
+        $0.convolution(18, kernel: 3, stride: 2).batchNormalization().relu()
+          .residualBlock(35, stride: 2).depthwiseConvolution(kernel: 3).maxPooling(kernel: 2)
+          .convolution(69, kernel: 1).globalAveragePooling().dense(5).softmax()
+      }
+      let model = try FoldBatchNormalization().fold(randomModel(graph, seed: 1)).model
+      for lanes in 1...2 {
+        let plan = try Plan(
+          model, mode: .inference, inputShapes: ["input": [3, 20, 20, 3]],
+          lanes: Lanes(count: lanes))
+        var workspace = plan.makeWorkspace(for: ParameterStore(model))
+        plan.run(in: &workspace)
+        cmc_start()
+        for _ in 0..<3 { plan.run(in: &workspace) }
+        let count = cmc_stop()
         guard count == 0 else { fatalError("\(count) allocations on \(lanes) lanes") }
       }
     }

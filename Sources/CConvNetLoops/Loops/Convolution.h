@@ -128,9 +128,11 @@ enum { NARROW_ROWS = 8 };
 /// `rows` neighbouring rows of columns [0, W) or `part`: every sum runs along k in order.
 INLINE void narrow_block(
     float *c, long cRow, const float *a, long aRow, const float *b, long bRow, long rows, long k,
-    long part) {
+    long part, int accumulates) {
   vf t[NARROW_ROWS];
-  UNROLL for (long r = 0; r < rows; r++) t[r] = 0;
+  UNROLL for (long r = 0; r < rows; r++) {
+    t[r] = accumulates ? load_some(c + r * cRow, part) : splat(0);
+  }
   for (long i = 0; i < k; i++, b += bRow) {
     const vf v = load_some(b, part);
     UNROLL for (long r = 0; r < rows; r++) {
@@ -141,15 +143,19 @@ INLINE void narrow_block(
 }
 
 static void narrow_product(
-    float *c, long cRow, const float *a, long aRow, const float *b, long rows, long k, long n) {
+    float *c, long cRow, const float *a, long aRow, const float *b, long bRow, long rows, long k,
+    long n, int accumulates) {
   for (long j = 0; j < n; j += W) {
     const long part = n - j < W ? n - j : 0;
     long r = 0;
     for (; r + NARROW_ROWS <= rows; r += NARROW_ROWS) {
-      narrow_block(c + r * cRow + j, cRow, a + r * aRow, aRow, b + j, n, NARROW_ROWS, k, part);
+      narrow_block(
+          c + r * cRow + j, cRow, a + r * aRow, aRow, b + j, bRow, NARROW_ROWS, k, part,
+          accumulates);
     }
     for (; r < rows; r++) {
-      narrow_block(c + r * cRow + j, cRow, a + r * aRow, aRow, b + j, n, 1, k, part);
+      narrow_block(
+          c + r * cRow + j, cRow, a + r * aRow, aRow, b + j, bRow, 1, k, part, accumulates);
     }
   }
 }

@@ -187,9 +187,11 @@ void cnl_transpose(
 void cnl_pack_panels(float *dst, const float *w, long wRow, long k, long n);
 /// The same from the transpose, w[n][k].
 void cnl_pack_panels_transposed(float *dst, const float *w, long wRow, long k, long n);
-/// c[rows][n] = a[rows][k]·b[k][n] for few columns; a row has the same bits whatever the others.
+/// c = a·b, or c += a·b, of c[rows][n], a[rows][k] and b[k][n] with few columns. A row has the same
+/// bits whatever the others.
 void cnl_narrow_product(
-    float *c, long cRow, const float *a, long aRow, const float *b, long rows, long k, long n);
+    float *c, long cRow, const float *a, long aRow, const float *b, long bRow, long rows, long k,
+    long n, int accumulates);
 /// y = clamp(y + bias[c], lo, hi), in place.
 void cnl_bias_clamp(
     float *y, long yRow, const float *bias, float lo, float hi, long rows, long columns);

@@ -26,7 +26,8 @@ extension PlanCompiler {
     let dw = try output()
     let parts = plan.splits.count == 1 ? dw : temporary(floats: plan.splits.count * count)
     emit(
-      ConvolutionFilterGradientStep(shape: shape, plan: plan, dy: dy, x: x, parts: parts),
+      ConvolutionFilterGradientStep(
+        shape: shape, plan: plan, kernels: kernels, dy: dy, x: x, parts: parts),
       reads: [dy, x], writes: [parts])
     if plan.splits.count > 1 {
       emit(
@@ -85,14 +86,19 @@ struct FilterGradientPieces: Sendable {
 final class ConvolutionFilterGradientStep: Step {
   let shape: ConvolutionShape
   let plan: FilterGradientPieces
+  let kernels: PanelKernels
   let dy: Buffer
   let x: Buffer
   /// The sums of each range of pixels, one filter after another.
   let parts: Buffer
 
-  init(shape: ConvolutionShape, plan: FilterGradientPieces, dy: Buffer, x: Buffer, parts: Buffer) {
+  init(
+    shape: ConvolutionShape, plan: FilterGradientPieces, kernels: PanelKernels, dy: Buffer,
+    x: Buffer, parts: Buffer
+  ) {
     self.shape = shape
     self.plan = plan
+    self.kernels = kernels
     self.dy = dy
     self.x = x
     self.parts = parts
@@ -124,10 +130,10 @@ final class ConvolutionFilterGradientStep: Step {
       gather(block, group: group, pixels: first..<(first + count), x: context.floats(x), to: tile)
       let rows = context.floats(dy) + first * shape.filters + group * shape.groupFilters
       for column in stride(from: 0, to: shape.groupFilters, by: PanelKernels.width) {
-        UncheckedBLAS.sgemm(
-          m: block.rows, n: min(PanelKernels.width, shape.groupFilters - column), k: count, a: tile,
-          lda: rowStride, b: rows + column, ldb: shape.filters,
-          beta: first == pixels.lowerBound ? 0 : 1, c: target + column, ldc: shape.filters)
+        kernels.multiply(
+          rows: block.rows, columns: min(PanelKernels.width, shape.groupFilters - column),
+          depth: count, a: tile, lda: rowStride, b: rows + column, ldb: shape.filters,
+          accumulates: first > pixels.lowerBound, c: target + column, ldc: shape.filters)
       }
       first += count
     }
