@@ -40,7 +40,7 @@ import Testing
       $0.convolution(4, kernel: 3, bias: false).batchNormalization().relu().globalAveragePooling()
     }
     try ModelFile.save(Model(initializing: graph, seed: 1), to: folder.file("m"))
-    for extra in [[], ["--no-folding"]] {
+    for extra in [[], ["--no-folding"], ["--exact"]] {
       let report = try Tool.succeed(Self.bench + ["--model", folder.file("m")] + extra).object()
       #expect(report["batch"] as? Int == 1)
       #expect(report["weights_bytes"] as? Int == 4 * (9 * 2 * 4 + 2 * 4))
