@@ -70,7 +70,7 @@ public final class InferenceBenchmark {
     operationCount = 2 * resolved.multiplyAddCount
     let folded =
       configuration.foldsBatchNormalization
-      ? try FoldBatchNormalization().apply(to: model)
+      ? try FoldBatchNormalization().apply(to: FoldConstants().apply(to: model))
       : try Model(
         graph: graph, parameters: model.parameters, state: model.state, metadata: model.metadata)
     runner = try PlanRunner(
