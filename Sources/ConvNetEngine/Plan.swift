@@ -10,8 +10,8 @@ public final class Plan: Sendable {
   let graph: Graph
   /// The lanes that runs use.
   public let lanes: Lanes
-  private let steps: [any Step]
-  private let stepNames: [String]
+  let steps: [any Step]
+  let stepNames: [String]
   private let packs: [PackPlan]
   private let origins: [BufferOrigin]
   private let inputs: [String: Port]
@@ -165,7 +165,7 @@ public final class Plan: Sendable {
   }
 
   /// Packs the weights that have changed since they were packed.
-  private func packWeights(in workspace: borrowing Workspace) {
+  func packWeights(in workspace: borrowing Workspace) {
     let version = workspace.store.version
     for index in 0..<packs.count where workspace.packs[index].version != version {
       lanes.run(packs[index].step, in: workspace.context)

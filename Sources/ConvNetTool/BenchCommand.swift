@@ -1,12 +1,16 @@
 import ArgumentParser
 import ConvNet
 
-/// `convnet bench`: how fast single operations are.
+/// `convnet bench`: how fast single operations and whole networks are.
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
-    abstract: "Measures operations: at least 5 rounds and 2 seconds each, after a warm-up.",
-    subcommands: [BenchConvolutionCommand.self, BenchBatchNormalizationCommand.self])
+    abstract: """
+      Measures operations and networks: at least 5 rounds and 2 seconds each, after a warm-up.
+      """,
+    subcommands: [
+      BenchInferCommand.self, BenchConvolutionCommand.self, BenchBatchNormalizationCommand.self,
+    ])
 }
 
 /// The input of a benchmark.

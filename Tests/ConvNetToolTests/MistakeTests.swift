@@ -78,6 +78,21 @@ import Testing
       convolution + ["1,8,8,4", "--strategy", "magic"], saying: ["magic", "im2col"])
   }
 
+  @Test func networksThatCannotBeMeasured() throws {
+    let infer = ["bench", "infer"]
+    try expectMistake(infer, saying: ["--network", "--model"])
+    try expectMistake(
+      infer + ["--network", "lenet", "--model", "m"], saying: ["--network", "--model"])
+    try expectMistake(infer + ["--network", "resnet19"], saying: ["resnet19", "resnet18"])
+    try expectMistake(infer + ["--network", "lenet", "--batch", "0"], saying: ["--batch", "0"])
+    try expectMistake(infer + ["--network", "lenet", "--size", "3"], saying: ["convolution2"])
+    try expectMistake(infer + ["--network", "lenet", "--seconds", "-1"], saying: ["-1"])
+    try expectMistake(
+      infer + ["--network", "fashion", "--size", "9999", "--batch", "9999"], saying: ["bytes"])
+    try expectMistake(
+      infer + ["--network", "lenet", "--profile", "/nonexistent/p"], saying: ["/nonexistent/p"])
+  }
+
   @Test func whatIsNoModel() throws {
     let folder = try TemporaryFolder()
     try folder.write([UInt8]("no model at all".utf8), to: "m")

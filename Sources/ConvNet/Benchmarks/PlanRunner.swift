@@ -12,16 +12,12 @@ final class PlanRunner {
     for input in model.graph.inputViews where input.type.elementType == .float32 {
       let random = Philox(seed: 1, purpose: input.name)
       try workspace.withInput(input.name) { bytes in
-        let values = bytes.assumingMemoryBound(to: Float.self)
-        for start in stride(from: 0, to: values.count, by: 4) {
-          let words = random.block(UInt64(start / 4))
-          for index in start..<min(start + 4, values.count) {
-            values[index] = Float(words[index - start]) / 0x8000_0000 - 1
-          }
-        }
+        random.fill(bytes.assumingMemoryBound(to: Float.self), bound: 1)
       }
     }
   }
 
   func run() { plan.run(in: &workspace) }
+
+  func profile() -> [Plan.StepTiming] { plan.profile(in: &workspace) }
 }

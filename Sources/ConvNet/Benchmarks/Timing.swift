@@ -4,6 +4,8 @@ public struct Timing: Hashable, Sendable {
   public let median: Double
   /// The shortest, in seconds.
   public let minimum: Double
+  /// What 99 of 100 runs do not exceed, in seconds: the nearest rank.
+  public let percentile99: Double
   /// How many runs were measured.
   public let runs: Int
 
@@ -14,6 +16,7 @@ public struct Timing: Hashable, Sendable {
     let middle = sorted.count / 2
     median = sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
     minimum = first
+    percentile99 = sorted[(99 * sorted.count + 99) / 100 - 1]
     runs = sorted.count
   }
 

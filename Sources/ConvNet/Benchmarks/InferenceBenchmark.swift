@@ -1,0 +1,179 @@
+import Glibc
+
+/// The speed of a whole network in inference.
+///
+///     let benchmark = try InferenceBenchmark(network: .resnet18)
+///     print(benchmark.run().timing.median)
+public final class InferenceBenchmark {
+  /// How a network is run.
+  public struct Configuration: Sendable {
+    /// Images of a run.
+    public var batchSize: Int
+    /// The height and width of the images; nil for the network's own.
+    public var size: Int?
+    /// Whether batch norm is folded into the layers beside it.
+    public var foldsBatchNormalization: Bool
+    /// The threads that compute.
+    public var lanes: Lanes
+    /// Strategies to force.
+    public var options: PlanOptions
+
+    /// Makes a configuration.
+    public init(
+      batchSize: Int = 1, size: Int? = nil, foldsBatchNormalization: Bool = true,
+      lanes: Lanes = .shared, options: PlanOptions = PlanOptions()
+    ) {
+      self.batchSize = batchSize
+      self.size = size
+      self.foldsBatchNormalization = foldsBatchNormalization
+      self.lanes = lanes
+      self.options = options
+    }
+  }
+
+  /// What was measured.
+  public struct Result: Sendable {
+    /// Whole runs.
+    public let timing: Timing
+    /// Bytes that the plan needs besides parameters.
+    public let peakByteCount: Int
+    /// Bytes of the model's parameters, before any is folded or packed.
+    public let weightByteCount: Int
+    /// Floating-point operations of a run by direct convolution: 2 for each multiply-add.
+    public let operationCount: Int
+
+    /// 10⁹ operations of direct convolution a second.
+    public var gigaflops: Double { Double(operationCount) / timing.median / 1e9 }
+  }
+
+  private let runner: PlanRunner
+  private let weightByteCount: Int
+  private let operationCount: Int
+
+  /// Prepares a built-in network with random weights and the running statistics of a new one.
+  ///
+  /// - Throws: `GraphError` or `PlanError` where the network cannot have images of this size.
+  public convenience init(
+    network: Network, _ configuration: Configuration = Configuration()
+  ) throws {
+    let graph = try network.graph(size: configuration.size)
+    _ = try Self.resolve(graph, configuration)
+    try self.init(model: Model(randomizing: graph), configuration)
+  }
+
+  /// Prepares a model; extents it leaves open are the batch's first, then the image's.
+  ///
+  /// - Throws: `GraphError` or `PlanError` where it cannot be run in inference with these extents.
+  public init(model: Model, _ configuration: Configuration = Configuration()) throws {
+    let (graph, shapes, resolved) = try Self.resolve(model.graph, configuration)
+    weightByteCount = model.parameters.values.reduce(0) { $0 + $1.byteCount }
+    operationCount = 2 * resolved.multiplyAddCount
+    let folded =
+      configuration.foldsBatchNormalization
+      ? try FoldBatchNormalization().apply(to: FoldConstants().apply(to: model))
+      : try Model(
+        graph: graph, parameters: model.parameters, state: model.state, metadata: model.metadata)
+    runner = try PlanRunner(
+      folded, inputShapes: shapes, lanes: configuration.lanes, options: configuration.options)
+  }
+
+  /// Measures, in at least 5 runs and so many seconds, after one that does not count.
+  public func run(seconds: Double = 2) -> Result {
+    Result(
+      timing: Timing.compare(seconds: seconds, [runner.run])[0],
+      peakByteCount: runner.plan.peakByteCount, weightByteCount: weightByteCount,
+      operationCount: operationCount)
+  }
+
+  /// The steps of the fastest of several runs.
+  public func profile(runs: Int = 5) -> [Plan.StepTiming] {
+    runner.run()
+    let profiles = (0..<max(runs, 1)).map { _ in runner.profile() }
+    func length(_ steps: [Plan.StepTiming]) -> Double {
+      steps.last.map { $0.start + $0.seconds } ?? 0
+    }
+    return profiles.min { length($0) < length($1) } ?? []
+  }
+
+  /// The graph in inference, the shapes of its inputs, and the graph of these shapes.
+  ///
+  /// - Throws: besides errors of the graph, `PlanError` where it is clear from one layer that memory does
+  ///   not suffice; so a slip of the finger does not bring a machine down.
+  private static func resolve(
+    _ graph: Graph, _ configuration: Configuration
+  ) throws -> (graph: Graph, shapes: [String: Shape], resolved: Graph) {
+    guard configuration.batchSize >= 1 else {
+      throw GraphError(
+        .invalidShape, "a batch of \(configuration.batchSize) images cannot be measured")
+    }
+    let graph = try ResolveMode(.inference).apply(to: graph)
+    let shapes = try shapes(of: graph.inputViews, configuration)
+    let resolved = try graph.resolved(inputShapes: shapes)
+    let largest = resolved.types.reduce(0) { max($0, $1.shape?.count ?? 0) }
+    let needed = 4 * (largest + graph.trainableCount)
+    let memory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+    guard needed <= memory else {
+      throw PlanError(
+        .unsupported, "a run needs \(needed) bytes and more, the machine has \(memory)",
+        at: shapes.map { "\($0) \($1)" }.sorted().joined(separator: ", "))
+    }
+    return (graph, shapes, resolved)
+  }
+
+  private static func shapes(
+    of inputs: [Graph.PortView], _ configuration: Configuration
+  ) throws -> [String: Shape] {
+    var shapes: [String: Shape] = [:]
+    for input in inputs {
+      let extents = try input.type.dimensions.enumerated().map { axis, dimension in
+        if let extent = dimension.extent { return extent }
+        if axis == 0 { return configuration.batchSize }
+        if let size = configuration.size { return size }
+        throw GraphError(
+          .invalidShape, "\(input.type) leaves its size open, and none is given", at: input.name)
+      }
+      shapes[input.name] = try Shape(checking: extents)
+    }
+    return shapes
+  }
+}
+
+extension Model {
+  /// A network to be measured: evenly distributed weights of the variance 2/fan-in that keeps activations
+  /// through ReLU layers, biases 0, γ 1, running means 0 and variances 1.
+  ///
+  /// Numbers go straight into place, because a benchmark's peak memory is to be the engine's.
+  package init(randomizing graph: Graph) throws {
+    var parameters: [String: Tensor] = [:]
+    for parameter in graph.parameterViews {
+      let shape = parameter.type.shape ?? []
+      var tensor = Tensor(zeros: shape)
+      switch parameter.role {
+      case .bias, .normalizationShift: break
+      case .normalizationScale: tensor = Tensor(repeating: Float(1), shape: shape)
+      case .convolutionFilter, .denseWeight:
+        let inputs = shape.dimensions.dropLast().reduce(1, *)
+        Philox(seed: 1, purpose: parameter.name)
+          .fill(&tensor, bound: Float((6 / Double(max(inputs, 1))).squareRoot()))
+      }
+      parameters[parameter.name] = tensor
+    }
+    try self.init(graph: graph, parameters: parameters, state: Model.initialState(of: graph))
+  }
+}
+
+extension Philox {
+  /// Fills memory with numbers evenly distributed in ±bound.
+  func fill(_ values: UnsafeMutableBufferPointer<Float>, bound: Float) {
+    for start in stride(from: 0, to: values.count, by: 4) {
+      let words = block(UInt64(start / 4))
+      for index in start..<min(start + 4, values.count) {
+        values[index] = (Float(words[index - start]) * 0x1p-31 - 1) * bound
+      }
+    }
+  }
+
+  fileprivate func fill(_ tensor: inout Tensor, bound: Float) {
+    tensor.withMutableBytes { fill($0.assumingMemoryBound(to: Float.self), bound: bound) }
+  }
+}

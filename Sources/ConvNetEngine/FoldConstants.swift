@@ -1,0 +1,86 @@
+public import ConvNetGraph
+
+/// Computes once what a model would compute alike in every run.
+///
+/// Pattern: operations that read parameters, running statistics and one another, but nothing that comes
+/// from an input. What others read of their float32 results becomes parameters with names of their own.
+///
+/// Proof: operations are functions of their operands, so these give the same bits in every run of a plan;
+/// parameters and statistics do not change in inference.
+public struct FoldConstants: ModelPass {
+  /// Makes the pass.
+  public init() {}
+
+  /// The pass's name in reports.
+  public var name: String { "fold constants" }
+
+  /// The folded model, for inference.
+  ///
+  /// - Throws: `GraphError` or `PlanError` where the model cannot be brought into inference form or the
+  ///   engine cannot compute a constant.
+  public func apply(to model: Model) throws -> Model {
+    var graph = try ResolveMode(.inference).apply(to: model.graph)
+    let constants = Self.constants(of: graph)
+    guard !constants.isEmpty else { return model }
+    let values = try compute(constants, of: graph, model)
+
+    var parameters = model.parameters
+    var replaced: [Graph.ValueID: Graph.ValueID] = [:]
+    for (value, tensor) in zip(constants, values) {
+      let name = "value\(value.index)|constant"
+      graph.types.append(TensorType(tensor.elementType, tensor.shape))
+      let parameter = Graph.ValueID(graph.types.count - 1)
+      graph.parameters.append(
+        Graph.Parameter(name: name, value: parameter, role: .bias, isTrainable: false))
+      parameters[name] = tensor
+      replaced[value] = parameter
+    }
+    for index in graph.nodes.indices {
+      graph.nodes[index].inputs = graph.nodes[index].inputs.map { replaced[$0] ?? $0 }
+    }
+    for index in graph.outputs.indices {
+      let value = graph.outputs[index].value
+      graph.outputs[index].value = replaced[value] ?? value
+    }
+    graph = try RemoveUnused().apply(to: graph)
+    let read = Set(graph.nodes.flatMap(\.inputs) + graph.outputs.map(\.value))
+    graph.parameters.removeAll { !read.contains($0.value) }
+    graph.states.removeAll { !read.contains($0.value) }
+    try graph.verify()
+    let names = Set(graph.parameters.map(\.name) + graph.states.map(\.name))
+    return try Model(
+      graph: graph, parameters: parameters.filter { names.contains($0.key) },
+      state: model.state.filter { names.contains($0.key) }, metadata: model.metadata)
+  }
+
+  /// Constant float32 results that are handed out or read by something that is not constant.
+  private static func constants(of graph: Graph) -> [Graph.ValueID] {
+    var known = Set(graph.parameters.map(\.value) + graph.states.map(\.value))
+    var results: [Graph.ValueID] = []
+    var wanted = Set(graph.outputs.map(\.value))
+    for node in graph.nodes {
+      if !node.inputs.isEmpty, node.inputs.allSatisfy(known.contains) {
+        known.formUnion(node.outputs)
+        results += node.outputs
+      } else {
+        wanted.formUnion(node.inputs)
+      }
+    }
+    return results.filter { wanted.contains($0) && graph.type(of: $0).elementType == .float32 }
+  }
+
+  /// Runs the part of the graph that needs no input.
+  private func compute(
+    _ values: [Graph.ValueID], of graph: Graph, _ model: Model
+  ) throws -> [Tensor] {
+    var closed = graph
+    closed.outputs = values.map { Graph.Port(name: "\($0.index)", value: $0) }
+    closed = try RemoveUnused().apply(to: closed)
+    closed.inputs = []
+    let plan = try Plan(closed, inputShapes: [:])
+    let constants = try Model(graph: closed, parameters: model.parameters, state: model.state)
+    var workspace = plan.makeWorkspace(for: ParameterStore(constants))
+    plan.run(in: &workspace)
+    return try closed.outputs.map { try workspace.output($0.name) }
+  }
+}
