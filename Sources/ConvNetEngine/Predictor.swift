@@ -82,7 +82,9 @@ public final class Predictor: Sendable {
     queue = PredictorQueue(limit: options.maximumConcurrency) { try core.run($0) }
   }
 
-  /// Ends the predictor's threads. Nobody is inside, as `compute` holds the predictor until it returns.
+  /// Ends the predictor's threads.
+  ///
+  /// Nobody is inside, as `compute` holds the predictor until it returns.
   deinit { queue.stop() }
 
   /// Predicts on the calling thread and the lanes; sleeps first where too many others compute.

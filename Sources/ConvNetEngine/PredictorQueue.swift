@@ -80,7 +80,9 @@ package final class PredictorQueue: Sendable {
   /// How many callers wait for their turn.
   package var waitingCount: Int { state.withLock { $0.line.count } }
 
-  /// Ends the threads. No caller may be inside.
+  /// Ends the threads.
+  ///
+  /// No caller may be inside.
   package func stop() {
     let (threads, sleeping) = state.withLock { state in
       state.isStopping = true
