@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CConvNetThreads.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
@@ -214,4 +215,33 @@ void cnt_team_run(cnt_team *team, long pieces, void (*body)(void *, long, long),
   work(team, 0);
   wait_for_completion(team, pieces);
   atomic_store(&team->busy, 0);
+}
+
+struct cnt_thread_body {
+  void (*body)(void *);
+  void *argument;
+};
+
+static void *call_body(void *argument) {
+  struct cnt_thread_body call = *(struct cnt_thread_body *)argument;
+  free(argument);
+  call.body(call.argument);
+  return NULL;
+}
+
+int cnt_thread_start(pthread_t *thread, const char *name, void (*body)(void *), void *argument) {
+  struct cnt_thread_body *call = malloc(sizeof *call);
+  if (!call) return ENOMEM;
+  *call = (struct cnt_thread_body){body, argument};
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  int error = pthread_create(thread, NULL, call_body, call);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  if (error) {
+    free(call);
+  } else {
+    pthread_setname_np(*thread, name);
+  }
+  return error;
 }

@@ -12,8 +12,10 @@ public final class Plan: Sendable {
   public let lanes: Lanes
   let steps: [any Step]
   let stepNames: [String]
-  private let packs: [PackPlan]
-  private let origins: [BufferOrigin]
+  let packs: [PackPlan]
+  let origins: [BufferOrigin]
+  /// The parameters and state that steps read as they are, not packed.
+  let directlyRead: Set<String>
   private let inputs: [String: Port]
   private let outputs: [String: Port]
   private let layout: ParameterStore.Layout
@@ -32,13 +34,14 @@ public final class Plan: Sendable {
   }
 
   /// Where a buffer lies, decided.
-  private enum BufferOrigin: Sendable {
+  enum BufferOrigin: Sendable {
     case arena(offset: Int)
-    case store(floatOffset: Int)
+    case store(name: String, floatOffset: Int)
     case pack(Int)
   }
 
-  private struct PackPlan: Sendable {
+  /// Weights to be packed.
+  struct PackPlan: Sendable {
     var key: PackKey
     var floatCount: Int
     var step: any Step
@@ -80,9 +83,14 @@ public final class Plan: Sendable {
     packs = compiler.packs.map { PackPlan(key: $0.key, floatCount: $0.floatCount, step: $0.step) }
     scratchByteCount =
       (steps + packs.map(\.step)).reduce(0) { max($0, $1.scratchByteCount) }
+    directlyRead = Set(
+      compiler.readBuffers.compactMap {
+        guard case .store(let name) = compiler.buffers[$0.index] else { return nil }
+        return name
+      })
     let layout = ParameterStore.Layout(graph)
     self.layout = layout
-    inputs = Self.ports(resolved.inputs, of: resolved, compiler.ports(resolved.inputs))
+    inputs = Self.ports(resolved.inputs, of: resolved, compiler.inputPorts)
     outputs = Self.ports(resolved.outputs, of: resolved, compiler.ports(resolved.outputs))
     var buffers = compiler.buffers
     if bindsPorts {
@@ -115,9 +123,20 @@ public final class Plan: Sendable {
   }
 
   /// Bytes that a run needs besides the store: arena, scratch of all lanes and packed weights.
+  ///
+  /// Packed weights are shared by all plans on one store.
   public var peakByteCount: Int {
-    arenaByteCount + scratchByteCount * lanes.count + packs.reduce(0) { $0 + $1.floatCount * 4 }
+    workspaceByteCount + packs.reduce(0) { $0 + $1.floatCount * 4 }
   }
+
+  /// Bytes from one lane's scratch to the next: neighbours must not share a cache line or a page.
+  var scratchStride: Int { (scratchByteCount + 4095) / 4096 * 4096 + 192 }
+
+  /// Where scratch begins in a workspace, behind the arena.
+  var scratchOffset: Int { (arenaByteCount + 63) / 64 * 64 }
+
+  /// Bytes that one workspace allocates.
+  var workspaceByteCount: Int { scratchOffset + scratchStride * lanes.count }
 
   /// The names of the steps, in order, for reports.
   package var stepDescriptions: [String] {
@@ -132,17 +151,7 @@ public final class Plan: Sendable {
       fatalError("A workspace is made for a store of the same parameters as its plan.")
     }
     let packed = packs.map { store.packedWeights($0.key, floatCount: $0.floatCount) }
-    let workspace = Workspace(
-      plan: self, store: store, packs: packed, bufferCount: origins.count)
-    for (index, origin) in origins.enumerated() {
-      let pointer =
-        switch origin {
-        case .arena(let offset): workspace.arena.base + offset
-        case .store(let offset): UnsafeMutableRawPointer(store.base + offset)
-        case .pack(let number): packed[number].storage.base
-        }
-      workspace.setPointer(index, to: pointer)
-    }
+    let workspace = Workspace(plan: self, store: store, packs: packed)
     packWeights(in: workspace)
     return workspace
   }
@@ -165,10 +174,13 @@ public final class Plan: Sendable {
   }
 
   /// Packs the weights that have changed since they were packed.
+  ///
+  /// Over sealed weights there is nothing to do, and nothing that is shared is touched.
   func packWeights(in workspace: borrowing Workspace) {
-    let version = workspace.store.version
+    guard let store = workspace.store else { return }
+    let version = store.version
     for index in 0..<packs.count where workspace.packs[index].version != version {
-      lanes.run(packs[index].step, in: workspace.context)
+      Lanes.withFlushedDenormals { lanes.run(packs[index].step, in: workspace.context) }
       workspace.packs[index].version = version
     }
   }
@@ -214,7 +226,7 @@ public final class Plan: Sendable {
       case .arena:
         next += 1
         return .arena(offset: offsets[next - 1])
-      case .store(let name): return .store(floatOffset: layout.offsets[name] ?? 0)
+      case .store(let name): return .store(name: name, floatOffset: layout.offsets[name] ?? 0)
       case .pack(let number): return .pack(number)
       }
     }

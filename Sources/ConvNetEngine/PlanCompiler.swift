@@ -34,9 +34,12 @@ struct PlanCompiler {
   var choices: [ConvolutionChoice] = []
   private var bufferOfValue: [Graph.ValueID: Buffer] = [:]
   private var readerCounts: [Int]
-  private var inputBuffers: Set<Buffer> = []
+  /// The buffers of the inputs by name.
+  private(set) var inputPorts: [String: Buffer] = [:]
   private var zeros: (buffer: Buffer, count: Int)?
   private var packNumbers: [PackKey: Buffer] = [:]
+  /// What steps read; sources of packed weights that are not among them are read by packing alone.
+  private(set) var readBuffers: Set<Buffer> = []
   /// The node at work, for names and errors.
   private(set) var node: Graph.Node
 
@@ -63,7 +66,7 @@ struct PlanCompiler {
     for state in graph.states where state.role != .updateCount {
       bufferOfValue[state.value] = add(.store(state.name))
     }
-    inputBuffers = Set(graph.inputs.map { buffer($0.value) })
+    inputPorts = ports(graph.inputs)
     for state in graph.states
     where state.role == .updateCount && readerCounts[state.value.index] > 0 {
       throw PlanError(
@@ -165,6 +168,7 @@ struct PlanCompiler {
     _ step: any Step, reads: [Buffer], writes: [Buffer], suffix: String = ""
   ) {
     for buffer in reads + writes { extend(buffer, to: steps.count) }
+    readBuffers.formUnion(reads)
     steps.append(step)
     stepNames.append(suffix.isEmpty ? node.name : "\(node.name).\(suffix)")
   }
@@ -198,12 +202,13 @@ struct PlanCompiler {
     pack(parameters: [parameter], layout: layout, floatCount: floatCount) { make($0[0], $1) }
   }
 
-  /// Keeps an output to the end; a parameter or an input handed out unchanged is copied.
+  /// Keeps an output to the end; a parameter or an input handed out unchanged is copied, and the value's
+  /// buffer is the copy from then on.
   private mutating func pin(_ output: Graph.Port) throws {
     node.name = output.name
     let source = buffer(output.value)
     switch buffers[source.index] {
-    case .arena where !inputBuffers.contains(source): extend(source, to: Int.max)
+    case .arena where !inputPorts.values.contains(source): extend(source, to: Int.max)
     case .arena, .store, .pack:
       let byteCount = try byteCount(of: output.value)
       let copy = addArenaBuffer(byteCount: byteCount)

@@ -5,36 +5,67 @@ public import ConvNetGraph
 /// It has one owner at a time (it cannot be copied) and is bound to the store it was made for.
 ///
 /// `@unchecked Sendable`: a workspace is owned by exactly one task or thread at a time because it cannot
-/// be copied, and everything it points to is its own, except the store, which its owner answers for.
+/// be copied, and everything it points to is its own, except the store, which its owner answers for, or
+/// sealed weights, which nobody changes.
 public struct Workspace: ~Copyable, @unchecked Sendable {
   let plan: Plan
-  let store: ParameterStore
+  /// The store whose changes the packed weights follow; nil over sealed weights.
+  let store: ParameterStore?
   let packs: [PackedWeights]
-  let arena: TensorStorage
-  private let scratch: TensorStorage
+  /// The sealed weights behind the table, by buffer, kept alive here; empty over a store.
+  private let weights: [TensorStorage?]
+  /// The arena, then scratch of every lane.
+  let storage: TensorStorage
   private let pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>
 
-  init(plan: Plan, store: ParameterStore, packs: [PackedWeights], bufferCount: Int) {
+  /// A workspace on a store that may change.
+  init(plan: Plan, store: ParameterStore, packs: [PackedWeights]) {
+    self.init(
+      plan: plan, store: store, packs: packs, weights: [],
+      storage: TensorStorage(byteCount: plan.workspaceByteCount))
+    for (index, origin) in plan.origins.enumerated() {
+      switch origin {
+      case .arena(let offset): pointers[index] = storage.base + offset
+      case .store(_, let offset): pointers[index] = UnsafeMutableRawPointer(store.base + offset)
+      case .pack(let number): pointers[index] = packs[number].storage.base
+      }
+    }
+  }
+
+  /// A workspace on sealed weights, in memory that is large enough for the plan.
+  init(_ sealed: SealedPlan, in storage: TensorStorage) {
+    self.init(
+      plan: sealed.plan, store: nil, packs: [], weights: sealed.weights, storage: storage)
+    for (index, origin) in sealed.plan.origins.enumerated() {
+      if case .arena(let offset) = origin {
+        pointers[index] = storage.base + offset
+      } else {
+        pointers[index] = sealed.weights[index]?.base ?? SealedWeights.nowhere
+      }
+    }
+  }
+
+  private init(
+    plan: Plan, store: ParameterStore?, packs: [PackedWeights], weights: [TensorStorage?],
+    storage: TensorStorage
+  ) {
     self.plan = plan
     self.store = store
     self.packs = packs
-    arena = TensorStorage(byteCount: plan.arenaByteCount)
-    scratch = TensorStorage(byteCount: Self.stride(plan) * plan.lanes.count)
-    pointers = .allocate(capacity: max(bufferCount, 1))
-    pointers.initialize(repeating: arena.base, count: max(bufferCount, 1))
+    self.weights = weights
+    self.storage = storage
+    pointers = .allocate(capacity: max(plan.origins.count, 1))
+    pointers.initialize(repeating: storage.base, count: max(plan.origins.count, 1))
   }
 
   deinit {
     pointers.deallocate()
   }
 
-  /// Scratch of neighbouring lanes must not share a cache line or a page.
-  private static func stride(_ plan: Plan) -> Int {
-    (plan.scratchByteCount + 4095) / 4096 * 4096 + 192
-  }
-
   var context: Context {
-    Context(pointers: pointers, scratch: scratch.base, scratchStride: Self.stride(plan))
+    Context(
+      pointers: pointers, scratch: storage.base + plan.scratchOffset,
+      scratchStride: plan.scratchStride)
   }
 
   func setPointer(_ index: Int, to pointer: UnsafeMutableRawPointer) {
@@ -53,6 +84,11 @@ public struct Workspace: ~Copyable, @unchecked Sendable {
           + "\(tensor.elementType.rawValue) \(tensor.shape)",
         at: name)
     }
+    setInput(port, to: tensor)
+  }
+
+  /// Copies a tensor of the port's own type and shape into an input.
+  mutating func setInput(_ port: Plan.Port, to tensor: Tensor) {
     tensor.withBytes { bytes in
       guard let start = bytes.baseAddress else { return }
       pointers[port.buffer.index].copyMemory(from: start, byteCount: bytes.count)
@@ -82,10 +118,15 @@ public struct Workspace: ~Copyable, @unchecked Sendable {
   ///
   /// - Throws: `PlanError` where there is no such output.
   public func output(_ name: String) throws -> Tensor {
-    let port = try plan.output(name)
+    output(try plan.output(name))
+  }
+
+  /// A copy of an output of the last run.
+  func output(_ port: Plan.Port) -> Tensor {
     var tensor = Tensor(zeros: port.shape, elementType: port.elementType)
-    try withOutput(name) { source in
-      tensor.withMutableBytes { target in target.copyMemory(from: source) }
+    tensor.withMutableBytes { target in
+      guard let start = target.baseAddress else { return }
+      start.copyMemory(from: pointers[port.buffer.index], byteCount: target.count)
     }
     return tensor
   }

@@ -55,15 +55,10 @@ struct RunCommand: ParsableCommand {
     case .reference:
       return try Reference(model, mode: .inference).run(inputs: inputs)
     case .engine:
-      let model = try foldingOptions.fold(model).model
-      let plan = try Plan(
-        model, mode: .inference, inputShapes: inputs.mapValues(\.shape), lanes: lanes)
-      var workspace = plan.makeWorkspace(for: ParameterStore(model))
-      for (name, tensor) in inputs { try workspace.setInput(name, to: tensor) }
-      plan.run(in: &workspace)
-      var outputs: [String: Tensor] = [:]
-      for name in wanted { outputs[name] = try workspace.output(name) }
-      return outputs
+      let options = PredictorOptions(
+        lanes: lanes, maximumConcurrency: 1,
+        foldsBatchNormalization: !foldingOptions.noFolding)
+      return try Predictor(model, options: options).predict(inputs, outputs: wanted)
     }
   }
 }

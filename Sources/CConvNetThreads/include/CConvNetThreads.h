@@ -1,5 +1,6 @@
 #ifndef CCONVNETTHREADS_H
 #define CCONVNETTHREADS_H
+#include <pthread.h>
 #include <stdint.h>
 
 /* The threads that plans run on, in C because the futex, the spin hint and the rounding register have no
@@ -18,6 +19,10 @@ void cnt_team_stop(cnt_team *team);
    workers (lanes 1...), and returns when all have returned. A caller that finds the team busy computes all
    pieces itself. Allocates nothing. */
 void cnt_team_run(cnt_team *team, long pieces, void (*body)(void *job, long piece, long lane), void *job);
+
+/* Starts a thread that calls body(argument) once, with all signals blocked, and is joined by pthread_join.
+   The name has at most 15 characters. Returns 0 or an error number. */
+int cnt_thread_start(pthread_t *thread, const char *name, void (*body)(void *argument), void *argument);
 
 /* Monotonic time in nanoseconds. */
 uint64_t cnt_now(void);
