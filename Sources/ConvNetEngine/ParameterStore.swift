@@ -123,9 +123,9 @@ public final class ParameterStore {
   }
 }
 
-/// Which weights, in which layout.
+/// Which parameters and state, in which layout.
 struct PackKey: Hashable, Sendable {
-  var parameter: String
+  var sources: [String]
   var layout: String
 }
 

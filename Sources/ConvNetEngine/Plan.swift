@@ -167,7 +167,8 @@ public final class Plan: Sendable {
   private func packWeights(in workspace: borrowing Workspace) {
     let version = workspace.store.version
     for index in 0..<packs.count where workspace.packs[index].version != version {
-      lanes.run(packs[index].step, in: workspace.context)
+      let context = workspace.context
+      Lanes.withFlushedDenormals { lanes.run(packs[index].step, in: context) }
       workspace.packs[index].version = version
     }
   }

@@ -176,15 +176,25 @@ struct PlanCompiler {
     parameter: Graph.ValueID, layout: String, floatCount: Int,
     make: (_ source: Buffer, _ target: Buffer) -> any Step
   ) -> Buffer? {
-    guard let name = graph.parameters.first(where: { $0.value == parameter })?.name else {
-      return nil
-    }
-    let key = PackKey(parameter: name, layout: layout)
+    let source = buffer(parameter)
+    return pack([parameter], layout: layout, floatCount: floatCount) { make(source, $0) }
+  }
+
+  /// The buffer of what `make` computes from several parameters and state when the store has changed; nil
+  /// where one of the values is neither.
+  mutating func pack(
+    _ values: [Graph.ValueID], layout: String, floatCount: Int, make: (_ target: Buffer) -> any Step
+  ) -> Buffer? {
+    let stored =
+      graph.parameters.map { (name: $0.name, value: $0.value) }
+      + graph.states.map { (name: $0.name, value: $0.value) }
+    let names = values.compactMap { value in stored.first { $0.value == value }?.name }
+    guard names.count == values.count else { return nil }
+    let key = PackKey(sources: names, layout: layout)
     if let known = packNumbers[key] { return known.buffer }
     let target = add(.pack(packs.count))
     packNumbers[key] = (packs.count, target)
-    packs.append(
-      Pack(key: key, floatCount: floatCount, step: make(buffer(parameter), target)))
+    packs.append(Pack(key: key, floatCount: floatCount, step: make(target)))
     return target
   }
 
