@@ -123,7 +123,7 @@ public final class ParameterStore {
   }
 }
 
-/// Which weights, in which layout.
+/// Which parameters and state, in which layout.
 struct PackKey: Hashable, Sendable {
   /// The parameters or float32 state they are packed from, in order.
   var parameters: [String]
