@@ -34,8 +34,10 @@ final class WinogradConvolution: Step {
   static func blocks(_ tiles: WinogradTiles) -> Pieces? {
     let tileBytes = tiles.planes * (tiles.shape.channels + PanelKernels.width) * 4
     let most = max(48, min(96, (1 << 20) / tileBytes / 12 * 12))
-    let count = (tiles.count + most - 1) / most
+    var count = (tiles.count + most - 1) / most
     guard count >= 4 else { return nil }
+    // Few blocks should share out evenly among 2 and 4 lanes, be they a little larger for it.
+    if count < 16 { count = max(4, tiles.count / (most * 5 / 4) / 4 * 4) }
     return Pieces(tiles.count, size: (tiles.count + count - 1) / count)
   }
 

@@ -31,7 +31,7 @@ struct WinogradTiles: Sendable {
   /// them takes as long as multiplying some six tiles more (measured at 7 × 7 × 512 on one lane: 36
   /// planes of 4 tiles 1.06 ms, 24 of 8 tiles 0.90 ms, 16 of 16 tiles 0.87 ms).
   private static func choose(_ shape: ConvolutionShape) -> (height: Int, width: Int) {
-    let reading = shape.channels * shape.filters >= 1 << 17 ? 6 : 0
+    let reading = shape.channels * shape.filters >= 1 << 17 ? 9 : 0
     var best = (height: 4, width: 4)
     var least = Int.max
     for (height, width) in [(4, 4), (4, 2), (2, 4), (2, 2)] {
