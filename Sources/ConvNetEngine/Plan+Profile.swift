@@ -1,4 +1,4 @@
-import ConvNetGraph
+package import ConvNetGraph
 
 extension Plan {
   /// How long one step of a run took.
@@ -90,5 +90,14 @@ extension Plan {
       let type = graph.type(of: value)
       return sum + (type.shape?.count ?? 0) * type.elementType.byteCount
     }
+  }
+}
+
+extension Predictor {
+  /// Predicts once on the calling thread, whoever else does, and times every step.
+  ///
+  /// - Throws: as `predict(_:outputs:)`.
+  package func profile(_ inputs: [String: Tensor]) throws -> [Plan.StepTiming] {
+    try core.profile(interface.request(inputs, outputs: nil))
   }
 }

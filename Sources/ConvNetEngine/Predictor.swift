@@ -55,8 +55,8 @@ public struct PredictorOptions: Sendable {
 public final class Predictor: Sendable {
   /// The network that runs: in inference mode, batch norm folded unless told otherwise.
   public let graph: Graph
-  private let interface: PredictorInterface
-  private let core: PredictorCore
+  let interface: PredictorInterface
+  let core: PredictorCore
   private let queue: PredictorQueue
 
   /// Makes a model ready; plans are made when a shape is first asked for.
@@ -70,7 +70,7 @@ public final class Predictor: Sendable {
     ] where value < 1 {
       throw PlanError(.unsupported, "must be at least 1, not \(value)", at: name)
     }
-    var model = model
+    var model = try FoldConstants().apply(to: model)
     if options.foldsBatchNormalization { model = try FoldBatchNormalization().apply(to: model) }
     graph = try RemoveUnused().apply(to: ResolveMode(.inference).apply(to: model.graph))
     interface = PredictorInterface(graph)

@@ -33,6 +33,17 @@ final class PredictorCore: Sendable {
     }
   }
 
+  /// Computes all outputs and says how long each step took.
+  func profile(_ request: PredictorRequest) throws -> [Plan.StepTiming] {
+    let sealed = try plan(for: request.shapes)
+    return workspaces.run(sealed) { workspace in
+      for (port, tensor) in zip(sealed.inputs, request.inputs) {
+        workspace.setInput(port, to: tensor)
+      }
+      return sealed.plan.profile(in: &workspace)
+    }
+  }
+
   /// The plan for input shapes in the order of the graph, made where it is not kept.
   func plan(for shapes: [Shape]) throws -> SealedPlan {
     if let known = kept(shapes) { return known }
@@ -109,7 +120,7 @@ private final class PredictorWorkspaces: Sendable {
   }
 
   /// Calls a closure with a workspace for a plan, which nobody else has meanwhile.
-  func run(_ sealed: SealedPlan, _ body: (inout Workspace) -> [Tensor]) -> [Tensor] {
+  func run<Result>(_ sealed: SealedPlan, _ body: (inout Workspace) -> Result) -> Result {
     let slot = state.withLock { state in
       if let slot = state.idle.popLast() { return slot }
       let slot = Slot()

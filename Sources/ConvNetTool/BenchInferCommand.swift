@@ -40,7 +40,7 @@ struct BenchInferCommand: ParsableCommand {
     var runs: Int
     var lanes: Int
     var kernels: String
-    /// What the plan needs besides parameters.
+    /// What the plan needs: packed weights, arena and scratch.
     var peakBytes: Int
     /// The most that was resident at one time, loading and folding included.
     var residentBytes: Int?
@@ -68,8 +68,8 @@ struct BenchInferCommand: ParsableCommand {
     let lanes = try laneOptions.make()
     let benchmark = try prepare(lanes)
     kernelOptions.remarkOnEnvironment()
-    let result = benchmark.run(seconds: seconds)
-    if let profile { try Trace(benchmark.profile()).write(to: profile) }
+    let result = try benchmark.run(seconds: seconds)
+    if let profile { try Trace(try benchmark.profile()).write(to: profile) }
     let timing = TimingReport(result.timing)
     let report = Report(
       network: network ?? model ?? "", batch: batch, medianMs: timing.medianMs,

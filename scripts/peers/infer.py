@@ -4,7 +4,7 @@
 The networks of networks.py, float32, batch norm left to the peers to fold. Every side has a process of
 its own, held to as many processors as it may use threads; peak memory is that process's VmHWM, Python
 and its modules included where there is Python. Of each round's median, the median over rounds is
-reported.
+reported; the ratio of the shortest runs beside it shows what a busy machine did to the medians.
 """
 import argparse
 import json
@@ -71,7 +71,9 @@ def worker(options):
             start = time.perf_counter()
             body()
             times.append(time.perf_counter() - start)
-        answer = {"median_ms": statistics.median(times) * 1e3, "resident_bytes": peak_memory()}
+        answer = {
+            "median_ms": statistics.median(times) * 1e3, "min_ms": min(times) * 1e3,
+            "resident_bytes": peak_memory()}
         print(json.dumps(answer), flush=True)
 
 
@@ -107,9 +109,9 @@ class Case:
             command, check=True, capture_output=True, text=True, preexec_fn=self.hold).stdout)
 
     def compare(self, rounds, seconds):
-        """Milliseconds and peak bytes of every side; in each round all take their turn."""
+        """Medians and minima in milliseconds, and peak bytes; in each round all take their turn."""
         workers = {peer: self.start(peer) for peer in PEERS}
-        times, peaks = {}, {}
+        times, shortest, peaks = {}, {}, {}
         for _ in range(rounds):
             answers = {"convnet": self.measure_convnet(seconds)}
             for peer, process in workers.items():
@@ -118,11 +120,13 @@ class Case:
                 answers[peer] = json.loads(process.stdout.readline())
             for side, answer in answers.items():
                 times.setdefault(side, []).append(answer["median_ms"])
+                shortest[side] = min(shortest.get(side, answer["min_ms"]), answer["min_ms"])
                 peaks[side] = max(peaks.get(side, 0), answer["resident_bytes"])
         for process in workers.values():
             process.stdin.close()
             process.wait()
-        return {side: statistics.median(values) for side, values in times.items()}, peaks
+        medians = {side: statistics.median(values) for side, values in times.items()}
+        return medians, shortest, peaks
 
 
 def write_models(options, networks):
@@ -155,7 +159,7 @@ def main():
     seconds = 0.3 if options.quick else 1.5
     sides = ["convnet"] + PEERS
     header = ["network", "threads", "batch"] + [f"{side} ms" for side in sides]
-    header += ["ratio to best peer"] + [f"{side} MiB" for side in sides]
+    header += ["ratio to best peer", "of shortest"] + [f"{side} MiB" for side in sides]
     print("| " + " | ".join(header) + " |")
     print("|" + " --- |" * len(header))
     medians = {}
@@ -163,12 +167,12 @@ def main():
         for batch in batches(network):
             for threads in [1, 2]:
                 case = Case(options, network, threads, batch)
-                times, peaks = case.compare(options.rounds, seconds)
+                times, shortest, peaks = case.compare(options.rounds, seconds)
                 medians[network, batch, threads] = times["convnet"]
-                best = min(times[peer] for peer in PEERS)
                 row = [network, str(threads), str(batch)]
                 row += [f"{times[side]:.2f}" for side in sides]
-                row += [f"{times['convnet'] / best:.2f}"]
+                for ms in [times, shortest]:
+                    row.append(f"{ms['convnet'] / min(ms[peer] for peer in PEERS):.2f}")
                 row += [f"{peaks[side] / 2**20:.0f}" for side in sides]
                 print("| " + " | ".join(row) + " |", flush=True)
     print(f"\nMedians of {options.rounds} rounds; float32; peak resident memory of each process.")

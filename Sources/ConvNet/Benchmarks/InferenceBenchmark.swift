@@ -1,9 +1,9 @@
 import Glibc
 
-/// The speed of a whole network in inference.
+/// The speed of a whole network in inference, as a caller of `Predictor` sees it.
 ///
 ///     let benchmark = try InferenceBenchmark(network: .resnet18)
-///     print(benchmark.run().timing.median)
+///     print(try benchmark.run().timing.median)
 public final class InferenceBenchmark {
   /// How a network is run.
   public struct Configuration: Sendable {
@@ -46,7 +46,8 @@ public final class InferenceBenchmark {
     public var gigaflops: Double { Double(operationCount) / timing.median / 1e9 }
   }
 
-  private let runner: PlanRunner
+  private let predictor: Predictor
+  private let inputs: [String: Tensor]
   private let weightByteCount: Int
   private let operationCount: Int
 
@@ -65,43 +66,67 @@ public final class InferenceBenchmark {
   ///
   /// - Throws: `GraphError` or `PlanError` where it cannot be run in inference with these extents.
   public init(model: Model, _ configuration: Configuration = Configuration()) throws {
-    let (graph, shapes, resolved) = try Self.resolve(model.graph, configuration)
+    let (shapes, resolved) = try Self.resolve(model.graph, configuration)
     weightByteCount = model.parameters.values.reduce(0) { $0 + $1.byteCount }
     operationCount = 2 * resolved.multiplyAddCount
-    let folded =
-      configuration.foldsBatchNormalization
-      ? try FoldBatchNormalization().apply(to: FoldConstants().apply(to: model))
-      : try Model(
-        graph: graph, parameters: model.parameters, state: model.state, metadata: model.metadata)
-    runner = try PlanRunner(
-      folded, inputShapes: shapes, lanes: configuration.lanes, options: configuration.options)
+    inputs = Dictionary(
+      uniqueKeysWithValues: resolved.inputs.map { input in
+        var tensor = Tensor(
+          zeros: shapes[input.name] ?? [], elementType: resolved.type(of: input.value).elementType)
+        if tensor.elementType == .float32 {
+          Philox(seed: 1, purpose: input.name).fill(&tensor, bound: 1)
+        }
+        return (input.name, tensor)
+      })
+    predictor = try Predictor(
+      model,
+      options: PredictorOptions(
+        plan: configuration.options, lanes: configuration.lanes, maximumConcurrency: 1,
+        foldsBatchNormalization: configuration.foldsBatchNormalization))
   }
 
-  /// Measures, in at least 5 runs and so many seconds, after one that does not count.
-  public func run(seconds: Double = 2) -> Result {
-    Result(
-      timing: Timing.compare(seconds: seconds, [runner.run])[0],
-      peakByteCount: runner.plan.peakByteCount, weightByteCount: weightByteCount,
-      operationCount: operationCount)
+  /// Measures, in at least 5 runs and so many seconds, after two that do not count.
+  ///
+  /// Weights are packed in the first run, not before, so that a caller who has let the model go does not
+  /// hold them twice.
+  ///
+  /// - Throws: `PlanError` where the engine cannot run the network.
+  public func run(seconds: Double = 2) throws -> Result {
+    _ = try predictor.predict(inputs)
+    var failure: (any Error)?
+    let timing = Timing.compare(
+      seconds: seconds,
+      [
+        { [predictor, inputs] in
+          do { _ = try predictor.predict(inputs) } catch { failure = error }
+        }
+      ])[0]
+    if let failure { throw failure }
+    return Result(
+      timing: timing,
+      peakByteCount: try predictor.plan(inputShapes: inputs.mapValues(\.shape)).peakByteCount,
+      weightByteCount: weightByteCount, operationCount: operationCount)
   }
 
   /// The steps of the fastest of several runs.
-  public func profile(runs: Int = 5) -> [Plan.StepTiming] {
-    runner.run()
-    let profiles = (0..<max(runs, 1)).map { _ in runner.profile() }
+  ///
+  /// - Throws: `PlanError` where the engine cannot run the network.
+  public func profile(runs: Int = 5) throws -> [Plan.StepTiming] {
+    _ = try predictor.predict(inputs)
+    let profiles = try (0..<max(runs, 1)).map { _ in try predictor.profile(inputs) }
     func length(_ steps: [Plan.StepTiming]) -> Double {
       steps.last.map { $0.start + $0.seconds } ?? 0
     }
     return profiles.min { length($0) < length($1) } ?? []
   }
 
-  /// The graph in inference, the shapes of its inputs, and the graph of these shapes.
+  /// The shapes of the inputs, and the graph in inference for them.
   ///
   /// - Throws: besides errors of the graph, `PlanError` where it is clear from one layer that memory does
   ///   not suffice; so a slip of the finger does not bring a machine down.
   private static func resolve(
     _ graph: Graph, _ configuration: Configuration
-  ) throws -> (graph: Graph, shapes: [String: Shape], resolved: Graph) {
+  ) throws -> (shapes: [String: Shape], resolved: Graph) {
     guard configuration.batchSize >= 1 else {
       throw GraphError(
         .invalidShape, "a batch of \(configuration.batchSize) images cannot be measured")
@@ -117,7 +142,7 @@ public final class InferenceBenchmark {
         .unsupported, "a run needs \(needed) bytes and more, the machine has \(memory)",
         at: shapes.map { "\($0) \($1)" }.sorted().joined(separator: ", "))
     }
-    return (graph, shapes, resolved)
+    return (shapes, resolved)
   }
 
   private static func shapes(

@@ -18,6 +18,4 @@ final class PlanRunner {
   }
 
   func run() { plan.run(in: &workspace) }
-
-  func profile() -> [Plan.StepTiming] { plan.profile(in: &workspace) }
 }

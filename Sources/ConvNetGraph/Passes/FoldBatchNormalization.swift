@@ -60,6 +60,8 @@ private struct Folder {
   let model: Model
   var report = FoldBatchNormalization.Report()
   private var derived: [String: Values] = [:]
+  /// Derived numbers that nothing folds into any more, in half the memory.
+  private var finished: [String: Tensor] = [:]
   private var removed: Set<Int> = []
 
   /// Numbers that are not rounded before the last fold.
@@ -83,7 +85,8 @@ private struct Folder {
     result.states.removeAll { !read.contains($0.value) }
     try result.verify()
     let names = Set(result.parameters.map(\.name))
-    let parameters = model.parameters.merging(derived.mapValues(\.tensor)) { $1 }.filter {
+    let rest = derived.filter { names.contains($0.key) }.mapValues(\.tensor)
+    let parameters = model.parameters.merging(finished) { $1 }.merging(rest) { $1 }.filter {
       names.contains($0.key)
     }
     let states = Set(result.states.map(\.name))
@@ -121,6 +124,7 @@ private struct Folder {
     replace(producer, layer, weight: w, bias: c, normalization: node.name)
     graph.nodes[producer].outputs = node.outputs
     removed.insert(index)
+    finish(producer)
     // A batch norm folded in before was to be seen in the value that has just gone.
     for earlier in report.folds.indices where report.folds[earlier].value == node.inputs[0] {
       report.folds[earlier].value = node.outputs[0]
@@ -151,6 +155,7 @@ private struct Folder {
     replace(reader, layer, weight: w, bias: c, normalization: node.name)
     graph.nodes[reader].inputs[0] = node.inputs[0]
     removed.insert(index)
+    finish(reader)
     report.folds.append(
       .init(
         normalization: node.name, layer: layer.name, value: graph.nodes[reader].outputs[0]))
@@ -202,6 +207,24 @@ private struct Folder {
     graph.nodes[index].inputs = [graph.nodes[index].inputs[0]] + values
   }
 
+  /// Rounds the derived numbers of a layer behind which there is no batch norm to fold into it.
+  private mutating func finish(_ index: Int) {
+    let value = graph.nodes[index].outputs[0]
+    let isAwaited = graph.nodes.indices.contains { other in
+      guard !removed.contains(other), case .normalize = graph.nodes[other].operation else {
+        return false
+      }
+      return graph.nodes[other].inputs[0] == value
+    }
+    guard !isAwaited else { return }
+    for operand in graph.nodes[index].inputs {
+      guard let name = graph.parameters.last(where: { $0.value == operand })?.name,
+        let values = derived.removeValue(forKey: name)
+      else { continue }
+      finished[name] = values.tensor
+    }
+  }
+
   // MARK: Looking around
 
   private func live(producerOf value: Graph.ValueID) -> Int? {
@@ -225,7 +248,7 @@ private struct Folder {
     var tensor: Tensor?
     if let parameter = graph.parameters.first(where: { $0.value == value }) {
       if let values = derived[parameter.name] { return values }
-      tensor = model.parameters[parameter.name]
+      tensor = finished[parameter.name] ?? model.parameters[parameter.name]
     } else if let state = graph.states.first(where: { $0.value == value }) {
       tensor = model.state[state.name]
     }
