@@ -1,3 +1,4 @@
+import CConvNetThreads
 public import ConvNetGraph
 
 /// What can be decided about a predictor from outside.
@@ -71,7 +72,10 @@ public final class Predictor: Sendable {
       throw PlanError(.unsupported, "must be at least 1, not \(value)", at: name)
     }
     var model = model
-    if options.foldsBatchNormalization { model = try FoldBatchNormalization().apply(to: model) }
+    if options.foldsBatchNormalization {
+      model = try FoldBatchNormalization().apply(to: model)
+      cnt_trim_heap()
+    }
     graph = try RemoveUnused().apply(to: ResolveMode(.inference).apply(to: model.graph))
     interface = PredictorInterface(graph)
     let core = PredictorCore(
