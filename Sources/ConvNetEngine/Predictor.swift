@@ -54,7 +54,7 @@ public struct PredictorOptions: Sendable {
 /// weight once, provided the caller keeps no model. Plans share the packed weights; predictions at once take
 /// one workspace each, as large as the largest kept plan needs.
 public final class Predictor: Sendable {
-  /// The network that runs: in inference mode, batch norm folded unless told otherwise.
+  /// The network that runs: in inference mode, constants and, unless told otherwise, batch norm folded.
   public let graph: Graph
   private let interface: PredictorInterface
   private let core: PredictorCore
@@ -76,6 +76,7 @@ public final class Predictor: Sendable {
       model = try FoldBatchNormalization().apply(to: model)
       cnt_trim_heap()
     }
+    model = try FoldConstants().apply(to: model)
     graph = try RemoveUnused().apply(to: ResolveMode(.inference).apply(to: model.graph))
     interface = PredictorInterface(graph)
     let core = PredictorCore(
