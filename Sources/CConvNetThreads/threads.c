@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -244,4 +247,10 @@ int cnt_thread_start(pthread_t *thread, const char *name, void (*body)(void *), 
     pthread_setname_np(*thread, name);
   }
   return error;
+}
+
+void cnt_trim_heap(void) {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
 }

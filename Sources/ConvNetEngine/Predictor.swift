@@ -1,3 +1,4 @@
+import CConvNetThreads
 public import ConvNetGraph
 
 /// What can be decided about a predictor from outside.
@@ -53,7 +54,7 @@ public struct PredictorOptions: Sendable {
 /// weight once, provided the caller keeps no model. Plans share the packed weights; predictions at once take
 /// one workspace each, as large as the largest kept plan needs.
 public final class Predictor: Sendable {
-  /// The network that runs: in inference mode, batch norm folded unless told otherwise.
+  /// The network that runs: in inference mode, constants and, unless told otherwise, batch norm folded.
   public let graph: Graph
   let interface: PredictorInterface
   let core: PredictorCore
@@ -70,8 +71,12 @@ public final class Predictor: Sendable {
     ] where value < 1 {
       throw PlanError(.unsupported, "must be at least 1, not \(value)", at: name)
     }
-    var model = try FoldConstants().apply(to: model)
-    if options.foldsBatchNormalization { model = try FoldBatchNormalization().apply(to: model) }
+    var model = model
+    if options.foldsBatchNormalization {
+      model = try FoldBatchNormalization().apply(to: model)
+      cnt_trim_heap()
+    }
+    model = try FoldConstants().apply(to: model)
     graph = try RemoveUnused().apply(to: ResolveMode(.inference).apply(to: model.graph))
     interface = PredictorInterface(graph)
     let core = PredictorCore(

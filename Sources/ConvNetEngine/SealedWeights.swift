@@ -1,3 +1,4 @@
+import CConvNetThreads
 import ConvNetGraph
 import Synchronization
 
@@ -58,7 +59,8 @@ final class SealedWeights: Sendable {
   /// Binds a plan: packs what no plan has asked for before.
   func seal(_ plan: Plan, shapes: [Shape]) throws -> SealedPlan {
     let weights = state.withLock { state in
-      pack(plan, &state)
+      // What was released lies between what was packed, in a heap that would keep it.
+      if pack(plan, &state), releasesSources { cnt_trim_heap() }
       return plan.origins.map { origin -> TensorStorage? in
         switch origin {
         case .arena: nil
@@ -70,7 +72,9 @@ final class SealedWeights: Sendable {
     return try SealedPlan(plan, shapes: shapes, weights: weights)
   }
 
-  private func pack(_ plan: Plan, _ state: inout State) {
+  /// Packs what has not been packed, and says whether there was anything.
+  private func pack(_ plan: Plan, _ state: inout State) -> Bool {
+    let known = state.packs.count
     let scratch = TensorStorage(byteCount: plan.scratchStride * plan.lanes.count)
     var pointers = plan.origins.map { origin -> UnsafeMutableRawPointer in
       guard case .store(let name, _) = origin else { return Self.nowhere }
@@ -106,6 +110,7 @@ final class SealedWeights: Sendable {
         state.values[name] = nil
       }
     }
+    return state.packs.count > known
   }
 }
 

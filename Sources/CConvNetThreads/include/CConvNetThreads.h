@@ -24,6 +24,9 @@ void cnt_team_run(cnt_team *team, long pieces, void (*body)(void *job, long piec
    The name has at most 15 characters. Returns 0 or an error number. */
 int cnt_thread_start(pthread_t *thread, const char *name, void (*body)(void *argument), void *argument);
 
+/* Gives free memory of the heap back to the system, where the C library can. Takes some milliseconds. */
+void cnt_trim_heap(void);
+
 /* Monotonic time in nanoseconds. */
 uint64_t cnt_now(void);
 

@@ -60,8 +60,7 @@ private struct Folder {
   let model: Model
   var report = FoldBatchNormalization.Report()
   private var derived: [String: Values] = [:]
-  /// Derived numbers that nothing folds into any more, in half the memory.
-  private var finished: [String: Tensor] = [:]
+  private var weights: [String: Weight] = [:]
   private var removed: Set<Int> = []
 
   /// Numbers that are not rounded before the last fold.
@@ -85,10 +84,9 @@ private struct Folder {
     result.states.removeAll { !read.contains($0.value) }
     try result.verify()
     let names = Set(result.parameters.map(\.name))
-    let rest = derived.filter { names.contains($0.key) }.mapValues(\.tensor)
-    let parameters = model.parameters.merging(finished) { $1 }.merging(rest) { $1 }.filter {
-      names.contains($0.key)
-    }
+    var parameters = model.parameters.filter { names.contains($0.key) }
+    for (name, values) in derived where names.contains(name) { parameters[name] = values.tensor }
+    for (name, weight) in weights where names.contains(name) { parameters[name] = weight.tensor }
     let states = Set(result.states.map(\.name))
     return try Model(
       graph: result, parameters: parameters, state: model.state.filter { states.contains($0.key) },
@@ -119,12 +117,12 @@ private struct Folder {
     guard let producer = live(producerOf: node.inputs[0]), isOnlyRead(node.inputs[0]),
       let layer = Layer(graph.nodes[producer], in: self)
     else { return false }
-    let w = layer.weight.doubles.enumerated().map { $1 * a[$0 % layer.outputs] }
-    let c = (0..<layer.outputs).map { a[$0] * layer.bias[$0] + b[$0] }
-    replace(producer, layer, weight: w, bias: c, normalization: node.name)
+    var weight = layer.weight
+    for output in a.indices { weight.outputScale[output] *= a[output] }
+    let c = a.indices.map { a[$0] * layer.bias[$0] + b[$0] }
+    replace(producer, layer, weight: weight, bias: c, normalization: node.name)
     graph.nodes[producer].outputs = node.outputs
     removed.insert(index)
-    finish(producer)
     // A batch norm folded in before was to be seen in the value that has just gone.
     for earlier in report.folds.indices where report.folds[earlier].value == node.inputs[0] {
       report.folds[earlier].value = node.outputs[0]
@@ -141,21 +139,13 @@ private struct Folder {
       let layer = Layer(graph.nodes[reader], in: self),
       !layer.pads || b.allSatisfy({ $0 == 0 })
     else { return false }
-    var w = layer.weight.doubles
     var c = layer.bias
-    let (inputs, outputs) = (layer.inputs, layer.outputs)
-    for position in w.indices {
-      // w is [taps][inputs of a group][outputs]; the group of an output gives its input channels.
-      let output = position % outputs
-      let group = output / (outputs / layer.groups)
-      let input = group * inputs + position / outputs % inputs
-      c[output] += w[position] * b[input]
-      w[position] *= a[input]
-    }
-    replace(reader, layer, weight: w, bias: c, normalization: node.name)
+    layer.weight.forEach { c[$0] += $2 * b[$1] }
+    var weight = layer.weight
+    for input in a.indices { weight.inputScale[input] *= a[input] }
+    replace(reader, layer, weight: weight, bias: c, normalization: node.name)
     graph.nodes[reader].inputs[0] = node.inputs[0]
     removed.insert(index)
-    finish(reader)
     report.folds.append(
       .init(
         normalization: node.name, layer: layer.name, value: graph.nodes[reader].outputs[0]))
@@ -186,7 +176,13 @@ private struct Folder {
     _ name: String, _ values: Values, role: ParameterRole
   ) -> Graph.ValueID {
     derived[name] = values
-    graph.types.append(TensorType(.float32, values.shape))
+    return addParameter(name, values.shape, role: role)
+  }
+
+  private mutating func addParameter(
+    _ name: String, _ shape: Shape, role: ParameterRole
+  ) -> Graph.ValueID {
+    graph.types.append(TensorType(.float32, shape))
     let value = Graph.ValueID(graph.types.count - 1)
     graph.parameters.append(
       Graph.Parameter(name: name, value: value, role: role, isTrainable: false))
@@ -194,35 +190,17 @@ private struct Folder {
   }
 
   private mutating func replace(
-    _ index: Int, _ layer: Layer, weight: [Double], bias: [Double], normalization: String
+    _ index: Int, _ layer: Layer, weight: Weight, bias: [Double], normalization: String
   ) {
+    let name = "\(layer.name).weight|\(normalization)"
+    weights[name] = weight
     let values = [
-      derive(
-        "\(layer.name).weight|\(normalization)",
-        Values(shape: layer.weight.shape, doubles: weight), role: layer.role),
+      addParameter(name, weight.source.shape, role: layer.role),
       derive(
         "\(layer.name).bias|\(normalization)", Values(shape: [bias.count], doubles: bias),
         role: .bias),
     ]
     graph.nodes[index].inputs = [graph.nodes[index].inputs[0]] + values
-  }
-
-  /// Rounds the derived numbers of a layer behind which there is no batch norm to fold into it.
-  private mutating func finish(_ index: Int) {
-    let value = graph.nodes[index].outputs[0]
-    let isAwaited = graph.nodes.indices.contains { other in
-      guard !removed.contains(other), case .normalize = graph.nodes[other].operation else {
-        return false
-      }
-      return graph.nodes[other].inputs[0] == value
-    }
-    guard !isAwaited else { return }
-    for operand in graph.nodes[index].inputs {
-      guard let name = graph.parameters.last(where: { $0.value == operand })?.name,
-        let values = derived.removeValue(forKey: name)
-      else { continue }
-      finished[name] = values.tensor
-    }
   }
 
   // MARK: Looking around
@@ -243,12 +221,18 @@ private struct Folder {
     return readers == 1 && !graph.outputs.contains { $0.value == value }
   }
 
+  /// A weight of the model, or one that was folded into.
+  func weight(_ value: Graph.ValueID, groups: Int) -> Weight? {
+    guard let name = graph.parameters.first(where: { $0.value == value })?.name else { return nil }
+    return weights[name] ?? model.parameters[name].flatMap { Weight($0, groups: groups) }
+  }
+
   /// The numbers of a parameter or state value.
   func values(_ value: Graph.ValueID) -> Values? {
     var tensor: Tensor?
     if let parameter = graph.parameters.first(where: { $0.value == value }) {
       if let values = derived[parameter.name] { return values }
-      tensor = finished[parameter.name] ?? model.parameters[parameter.name]
+      tensor = model.parameters[parameter.name]
     } else if let state = graph.states.first(where: { $0.value == value }) {
       tensor = model.state[state.name]
     }
@@ -271,21 +255,65 @@ private struct Folder {
   }
 }
 
+/// A weight `[…, inputs of a group, outputs]` times factors of its channels, in Double.
+///
+/// The products are made when they are asked for, so that folding a network holds its weights once in
+/// Float, never in Double.
+private struct Weight {
+  let source: Tensor
+  let groups: Int
+  /// By output channel.
+  var outputScale: [Double]
+  /// By input channel, through all groups.
+  var inputScale: [Double]
+
+  init?(_ source: Tensor, groups: Int) {
+    guard source.shape.rank >= 2 else { return nil }
+    self.source = source
+    self.groups = groups
+    let (inputs, outputs) = (
+      source.shape[source.shape.rank - 2], source.shape[source.shape.rank - 1]
+    )
+    outputScale = [Double](repeating: 1, count: outputs)
+    inputScale = [Double](repeating: 1, count: inputs * groups)
+  }
+
+  /// Calls a closure with the output channel, the input channel and the value of every number in order.
+  func forEach(_ body: (_ output: Int, _ input: Int, _ value: Double) -> Void) {
+    let (inputs, outputs) = (inputScale.count / groups, outputScale.count)
+    source.withElements { (values: Span<Float>) in
+      var row = 0
+      for start in stride(from: 0, to: values.count, by: outputs) {
+        for output in 0..<outputs {
+          let input = output / (outputs / groups) * inputs + row
+          body(
+            output, input, Double(values[start + output]) * outputScale[output] * inputScale[input])
+        }
+        row = (row + 1) % inputs
+      }
+    }
+  }
+
+  /// The products, rounded.
+  var tensor: Tensor {
+    var floats: [Float] = []
+    floats.reserveCapacity(source.count)
+    forEach { floats.append(Float($2)) }
+    return Tensor(floats, shape: source.shape)
+  }
+}
+
 /// A convolution or dense layer whose weight and bias are the model's.
 private struct Layer {
   let name: String
-  let weight: Folder.Values
+  let weight: Weight
   let bias: [Double]
   let role: ParameterRole
-  let groups: Int
   /// Whether zeros are added around the input.
   let pads: Bool
 
-  /// Input channels of one group.
-  var inputs: Int { weight.shape[weight.shape.rank - 2] }
-  var outputs: Int { weight.shape[weight.shape.rank - 1] }
-
   init?(_ node: Graph.Node, in folder: Folder) {
+    let groups: Int
     switch node.operation {
     case .convolution(let convolution):
       (role, groups) = (.convolutionFilter, convolution.groups)
@@ -299,14 +327,14 @@ private struct Layer {
       (role, groups, pads) = (.denseWeight, 1, false)
     default: return nil
     }
-    guard let weight = folder.values(node.inputs[1]), weight.shape.rank >= 2 else { return nil }
+    guard let weight = folder.weight(node.inputs[1], groups: groups) else { return nil }
     self.weight = weight
     name = node.name
     if node.inputs.count > 2 {
       guard let bias = folder.values(node.inputs[2]) else { return nil }
       self.bias = bias.doubles
     } else {
-      bias = [Double](repeating: 0, count: weight.shape[weight.shape.rank - 1])
+      bias = [Double](repeating: 0, count: weight.outputScale.count)
     }
   }
 }
