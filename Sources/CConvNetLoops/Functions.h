@@ -32,38 +32,38 @@
   X(void, moments_combine, (double *meanA, double *m2A, double countA, const double *meanB,       \
       const double *m2B, double countB, long channels), (meanA, m2A, countA, meanB, m2B,          \
       countB, channels))                                                                          \
-  X(void, scale_shift, (float *y, const float *x, const float *a, const float *b, float lo,       \
-      float hi, long rows, long channels, int nontemporal), (y, x, a, b, lo, hi, rows,            \
-      channels, nontemporal))                                                                     \
-  X(void, scale_shift_add, (float *y, const float *x, const float *r, const float *a, const       \
-      float *b, float lo, float hi, long rows, long channels, int nontemporal), (y, x, r, a,      \
-      b, lo, hi, rows, channels, nontemporal))                                                    \
+  X(void, normalize, (float *y, const float *x, const float *m, const float *a, const             \
+      float *b, float lo, float hi, long rows, long channels, int nontemporal), (y, x, m,         \
+      a, b, lo, hi, rows, channels, nontemporal))                                                 \
+  X(void, normalize_add, (float *y, const float *x, const float *r, const float *m, const         \
+      float *a, const float *b, float lo, float hi, long rows, long channels, int                 \
+      nontemporal), (y, x, r, m, a, b, lo, hi, rows, channels, nontemporal))                      \
   X(void, gradient_sums_block, (float *sumG, float *sumGX, const float *dy, const float *x,       \
       const float *mean, long rows, long channels), (sumG, sumGX, dy, x, mean, rows,              \
       channels))                                                                                  \
-  X(void, normalize_gradient, (float *dx, const float *dy, const float *x, const float *a,        \
-      const float *b, const float *k, long rows, long channels, int nontemporal), (dx, dy, x,     \
-      a, b, k, rows, channels, nontemporal))                                                      \
+  X(void, normalize_gradient, (float *dx, const float *dy, const float *x, const float *m,        \
+      const float *a, const float *b, const float *k, long rows, long channels, int               \
+      nontemporal), (dx, dy, x, m, a, b, k, rows, channels, nontemporal))                         \
   X(void, plane_moments, (float *sum, float *square, const float *x, float shift, long n),        \
       (sum, square, x, shift, n))                                                                 \
   X(void, plane_gradient_sums, (float *sumG, float *sumGX, const float *dy, const float *x,       \
       float mean, long n), (sumG, sumGX, dy, x, mean, n))                                         \
-  X(void, plane_scale_shift, (float *y, const float *x, float a, float b, float lo, float hi,     \
-      long n), (y, x, a, b, lo, hi, n))                                                           \
-  X(void, plane_normalize_gradient, (float *dx, const float *dy, const float *x, float a,         \
-      float b, float k, long n), (dx, dy, x, a, b, k, n))                                         \
+  X(void, plane_normalize, (float *y, const float *x, float m, float a, float b, float lo,        \
+      float hi, long n), (y, x, m, a, b, lo, hi, n))                                              \
+  X(void, plane_normalize_gradient, (float *dx, const float *dy, const float *x, float m,         \
+      float a, float b, float k, long n), (dx, dy, x, m, a, b, k, n))                             \
   X(void, accumulate_doubles, (double *y, const float *x, long n), (y, x, n))                     \
   X(void, add_doubles, (double *y, const double *x, long n), (y, x, n))                           \
-  X(void, scale_shift_coefficients, (float *a, float *b, const double *mean, const double *m2,    \
-      double count, const float *scale, const float *shift, double epsilon, long n), (a, b,       \
-      mean, m2, count, scale, shift, epsilon, n))                                                 \
+  X(void, normalize_coefficients, (float *m, float *a, float *b, const double *mean, const        \
+      double *m2, double count, const float *scale, const float *shift, double epsilon,           \
+      int centres, long n), (m, a, b, mean, m2, count, scale, shift, epsilon, centres, n))        \
   X(void, gradient_sums_finish, (double *sumGX, const double *sumG, const double *mean, const     \
       double *m2, double count, double epsilon, long n), (sumGX, sumG, mean, m2, count,           \
       epsilon, n))                                                                                \
-  X(void, gradient_coefficients, (float *a, float *b, float *k, const double *mean, const         \
-      double *m2, double count, const float *scale, const double *dShift, const double            \
-      *dScale, double epsilon, long n), (a, b, k, mean, m2, count, scale, dShift, dScale,         \
-      epsilon, n))                                                                                \
+  X(void, gradient_coefficients, (float *m, float *a, float *b, float *k, const double            \
+      *mean, const double *m2, double count, const float *scale, const double *dShift,            \
+      const double *dScale, double epsilon, int centres, long n), (m, a, b, k, mean, m2,          \
+      count, scale, dShift, dScale, epsilon, centres, n))                                         \
   X(int, shift_is_far, (const float *shift, const double *mean, const double *m2, double          \
       count, long n), (shift, mean, m2, count, n))                                                \
   X(void, im2row, (float *dst, const float *x, const cnl_window *w, long firstChannel, long       \

@@ -30,16 +30,21 @@ extension LoopTests {
       variant.select()
       defer { Variant.deselect() }
       let d = Data(channels)
-      let (a, b) = (Buffer(count: channels), Buffer(count: channels))
-      cnl_scale_shift_coefficients(
-        a.pointer, b.pointer, d.mean, d.m2, d.count, d.scale, d.shift, d.epsilon, channels)
-      for c in 0..<channels {
-        let factor = d.m2[c] == 0 ? 0 : Double(d.scale[c]) / d.root(c)
-        #expect(a.pointer[c] == Float(factor))
-        let offset = Double(d.shift[c]) - Double(Float(factor)) * d.mean[c]
-        #expect(abs(Double(b.pointer[c]) - offset) <= abs(offset) * 0x1p-23)
+      let (m, a, b) = (Buffer(count: channels), Buffer(count: channels), Buffer(count: channels))
+      for centres in [Int32(0), 1] {
+        cnl_normalize_coefficients(
+          m.pointer, a.pointer, b.pointer, d.mean, d.m2, d.count, d.scale, d.shift, d.epsilon,
+          centres, channels)
+        for c in 0..<channels {
+          let factor = d.m2[c] == 0 ? 0 : Double(d.scale[c]) / d.root(c)
+          #expect(m.pointer[c] == (centres == 1 ? Float(d.mean[c]) : 0))
+          #expect(a.pointer[c] == Float(factor))
+          let offset =
+            Double(d.shift[c]) - Double(Float(factor)) * (d.mean[c] - Double(m.pointer[c]))
+          #expect(abs(Double(b.pointer[c]) - offset) <= abs(offset) * 0x1p-23)
+        }
+        #expect(m.isIntact && a.isIntact && b.isIntact)
       }
-      #expect(a.isIntact && b.isIntact)
     }
 
     @Test(arguments: Variant.all, LoopTests.channels)
@@ -51,25 +56,29 @@ extension LoopTests {
       let sumGX = d.scale.map { Double($0) - 0.25 }
       var dScale = sumGX
       cnl_gradient_sums_finish(&dScale, sumG, d.mean, d.m2, d.count, d.epsilon, channels)
-      let buffers = (0..<3).map { _ in Buffer(count: channels) }
-      cnl_gradient_coefficients(
-        buffers[0].pointer, buffers[1].pointer, buffers[2].pointer, d.mean, d.m2, d.count, d.scale,
-        sumG, dScale, d.epsilon, channels)
-      for c in 0..<channels {
-        let sum = sumGX[c] - (d.mean[c] - Double(Float(d.mean[c]))) * sumG[c]
-        #expect(abs(dScale[c] - sum / d.root(c)) <= abs(sum / d.root(c)) * 0x1p-48)
-        let a = Double(d.scale[c]) / d.root(c)
-        let b = -a / d.root(c) * dScale[c] / d.count
-        let k = -a * sumG[c] / d.count - Double(Float(b)) * d.mean[c]
-        let got = buffers.map { Double($0.pointer[c]) }
-        #expect(abs(got[0] - a) <= abs(a) * 0x1p-23)
-        #expect(abs(got[1] - b) <= abs(b) * 0x1p-23)
-        // b may round either way where its last bit of Double decides.
-        let bound = (abs(k) + abs(b * d.mean[c])) * 0x1p-22
-        #expect(abs(got[2] - k) <= bound)
+      let buffers = (0..<4).map { _ in Buffer(count: channels) }
+      for centres in [Int32(0), 1] {
+        cnl_gradient_coefficients(
+          buffers[0].pointer, buffers[1].pointer, buffers[2].pointer, buffers[3].pointer, d.mean,
+          d.m2, d.count, d.scale, sumG, dScale, d.epsilon, centres, channels)
+        for c in 0..<channels {
+          let sum = sumGX[c] - (d.mean[c] - Double(Float(d.mean[c]))) * sumG[c]
+          #expect(abs(dScale[c] - sum / d.root(c)) <= abs(sum / d.root(c)) * 0x1p-48)
+          let m = centres == 1 ? Double(Float(d.mean[c])) : 0
+          let a = Double(d.scale[c]) / d.root(c)
+          let b = -a / d.root(c) * dScale[c] / d.count
+          let k = -a * sumG[c] / d.count - Double(Float(b)) * (d.mean[c] - m)
+          let got = buffers.map { Double($0.pointer[c]) }
+          #expect(got[0] == m)
+          #expect(abs(got[1] - a) <= abs(a) * 0x1p-23)
+          #expect(abs(got[2] - b) <= abs(b) * 0x1p-23)
+          // b may round either way where its last bit of Double decides.
+          let bound = (abs(k) + abs(b * (d.mean[c] - m))) * 0x1p-22
+          #expect(abs(got[3] - k) <= bound)
+        }
+        let areIntact = buffers.allSatisfy { $0.isIntact }
+        #expect(areIntact)
       }
-      let areIntact = buffers.allSatisfy { $0.isIntact }
-      #expect(areIntact)
     }
 
     @Test(arguments: Variant.all, LoopTests.channels)

@@ -113,38 +113,41 @@ extension LoopTests {
         let a = noise.integers(channels)
         let b = noise.integers(channels)
         let k = noise.integers(channels)
+        let m = noise.integers(channels)
         var want = (0..<4).map { _ in [Double](repeating: 0, count: n) }
         for i in 0..<n {
           let c = i % channels
-          want[0][i] = Double(a[c] * x[i] + b[c])
+          want[0][i] = Double(a[c] * (x[i] - m[c]) + b[c])
           want[1][i] = min(max(want[0][i], 0), 6)
           want[2][i] = min(max(want[0][i] + Double(r[i]), 0), 6)
-          want[3][i] = Double(r[i] * a[c] + x[i] * b[c] + k[c])
+          want[3][i] = Double(r[i] * a[c] + (x[i] - m[c]) * b[c] + k[c])
         }
         let (xs, rs) = (Buffer(x, aligned: aligned), Buffer(r, aligned: aligned))
-        let (scale, offset, k2) = (Buffer(a), Buffer(b), Buffer(k))
+        let (centre, scale, offset, k2) = (Buffer(m), Buffer(a), Buffer(b), Buffer(k))
         let infinity = Float.infinity
         for stream in [Int32(0), 1] {
           let label = "\(rows)×\(channels), nontemporal \(stream)"
           let y = Buffer(count: n, aligned: aligned)
-          cnl_scale_shift(
-            y.pointer, xs.pointer, scale.pointer, offset.pointer, -infinity, infinity, rows,
+          cnl_normalize(
+            y.pointer, xs.pointer, centre.pointer, scale.pointer, offset.pointer, -infinity,
+            infinity, rows, channels, stream)
+          check(y, want[0], "normalise \(label)")
+          cnl_normalize(
+            y.pointer, xs.pointer, centre.pointer, scale.pointer, offset.pointer, 0, 6, rows,
             channels, stream)
-          check(y, want[0], "scale and shift \(label)")
-          cnl_scale_shift(
-            y.pointer, xs.pointer, scale.pointer, offset.pointer, 0, 6, rows, channels, stream)
-          check(y, want[1], "scale, shift, clamp \(label)")
-          cnl_scale_shift_add(
-            y.pointer, xs.pointer, rs.pointer, scale.pointer, offset.pointer, 0, 6, rows, channels,
-            stream)
-          check(y, want[2], "scale, shift, add \(label)")
+          check(y, want[1], "normalise, clamp \(label)")
+          cnl_normalize_add(
+            y.pointer, xs.pointer, rs.pointer, centre.pointer, scale.pointer, offset.pointer, 0, 6,
+            rows, channels, stream)
+          check(y, want[2], "normalise, add \(label)")
           cnl_normalize_gradient(
-            y.pointer, rs.pointer, xs.pointer, scale.pointer, offset.pointer, k2.pointer, rows,
-            channels, stream)
+            y.pointer, rs.pointer, xs.pointer, centre.pointer, scale.pointer, offset.pointer,
+            k2.pointer, rows, channels, stream)
           check(y, want[3], "normalise gradient \(label)")
         }
-        cnl_scale_shift(
-          xs.pointer, xs.pointer, scale.pointer, offset.pointer, 0, 6, rows, channels, 0)
+        cnl_normalize(
+          xs.pointer, xs.pointer, centre.pointer, scale.pointer, offset.pointer, 0, 6, rows,
+          channels, 0)
         check(xs, want[1], "in place \(rows)×\(channels)")
       }
     }
@@ -156,7 +159,8 @@ extension LoopTests {
       for channels in [3, 16, 20, 70] {
         let x = Buffer([Float](repeating: .nan, count: 5 * channels))
         let one = Buffer([Float](repeating: 1, count: channels))
-        cnl_scale_shift(x.pointer, x.pointer, one.pointer, one.pointer, 0, 6, 5, channels, 0)
+        cnl_normalize(
+          x.pointer, x.pointer, one.pointer, one.pointer, one.pointer, 0, 6, 5, channels, 0)
         #expect(x.isIntact && x.values.allSatisfy { $0.isNaN })
       }
     }
@@ -176,10 +180,10 @@ extension LoopTests {
       #expect(s == dy.reduce(0, +))
       #expect(q == zip(x, dy).reduce(0) { $0 + ($1.0 + 1) * $1.1 })
       let y = Buffer(count: n)
-      cnl_plane_scale_shift(y.pointer, xs.pointer, 3, -2, -5, 6, n)
-      check(y, x.map { Double(min(max(3 * $0 - 2, -5), 6)) }, "plane of \(n)")
-      cnl_plane_normalize_gradient(y.pointer, dys.pointer, xs.pointer, 3, -2, 1, n)
-      check(y, zip(x, dy).map { Double($1 * 3 - 2 * $0 + 1) }, "plane gradient of \(n)")
+      cnl_plane_normalize(y.pointer, xs.pointer, 5, 3, -2, -5, 6, n)
+      check(y, x.map { Double(min(max(3 * ($0 - 5) - 2, -5), 6)) }, "plane of \(n)")
+      cnl_plane_normalize_gradient(y.pointer, dys.pointer, xs.pointer, 5, 3, -2, 1, n)
+      check(y, zip(x, dy).map { Double($1 * 3 - 2 * ($0 - 5) + 1) }, "plane gradient of \(n)")
     }
   }
 }

@@ -23,22 +23,26 @@ static void add_doubles(double *y, const double *x, long n) {
   for (; c + W <= n; c += W) VECTOR_BODY                                                          \
   for (; c < n; c++) SCALAR_BODY
 
-static void scale_shift_coefficients(
-    float *a, float *b, const double *mean, const double *m2, double count, const float *scale,
-    const float *shift, double epsilon, long n) {
+static void normalize_coefficients(
+    float *m, float *a, float *b, const double *mean, const double *m2, double count,
+    const float *scale, const float *shift, double epsilon, int centres, long n) {
   EACH_CHANNEL(
       {
         const vd v = load_doubles(m2 + c);
+        const vd mu = load_doubles(mean + c);
         vd factor = widen(load(scale + c)) / __builtin_elementwise_sqrt(v / count + epsilon);
         factor = v == 0 ? (vd)0 : factor;
         const vf rounded = narrow(factor);
+        const vf centre = centres ? narrow(mu) : splat(0);
+        store(m + c, centre);
         store(a + c, rounded);
-        store(b + c, narrow(widen(load(shift + c)) - widen(rounded) * load_doubles(mean + c)));
+        store(b + c, narrow(widen(load(shift + c)) - widen(rounded) * (mu - widen(centre))));
       },
       {
         const double root = __builtin_sqrt(m2[c] / count + epsilon);
+        m[c] = centres ? (float)mean[c] : 0;
         a[c] = m2[c] == 0 ? 0 : (float)((double)scale[c] / root);
-        b[c] = (float)((double)shift[c] - (double)a[c] * mean[c]);
+        b[c] = (float)((double)shift[c] - (double)a[c] * (mean[c] - (double)m[c]));
       })
 }
 
@@ -60,25 +64,30 @@ static void gradient_sums_finish(
 }
 
 static void gradient_coefficients(
-    float *a, float *b, float *k, const double *mean, const double *m2, double count,
-    const float *scale, const double *dShift, const double *dScale, double epsilon, long n) {
+    float *m, float *a, float *b, float *k, const double *mean, const double *m2, double count,
+    const float *scale, const double *dShift, const double *dScale, double epsilon, int centres,
+    long n) {
   EACH_CHANNEL(
       {
         const vd root = __builtin_elementwise_sqrt(load_doubles(m2 + c) / count + epsilon);
         const vd inverse = 1 / root;
+        const vd mu = load_doubles(mean + c);
         const vd factor = widen(load(scale + c)) * inverse;
         const vf slope = narrow(-factor * inverse * load_doubles(dScale + c) / count);
+        const vf centre = centres ? narrow(mu) : splat(0);
+        store(m + c, centre);
         store(a + c, narrow(factor));
         store(b + c, slope);
         const vd offset = -factor * load_doubles(dShift + c) / count;
-        store(k + c, narrow(offset - widen(slope) * load_doubles(mean + c)));
+        store(k + c, narrow(offset - widen(slope) * (mu - widen(centre))));
       },
       {
         const double inverse = 1 / __builtin_sqrt(m2[c] / count + epsilon);
         const double factor = (double)scale[c] * inverse;
+        m[c] = centres ? (float)mean[c] : 0;
         a[c] = (float)factor;
         b[c] = (float)(-factor * inverse * dScale[c] / count);
-        k[c] = (float)(-factor * dShift[c] / count - (double)b[c] * mean[c]);
+        k[c] = (float)(-factor * dShift[c] / count - (double)b[c] * (mean[c] - (double)m[c]));
       })
 }
 

@@ -41,30 +41,30 @@ static void moments_combine(
   }
 }
 
-static void scale_shift(
-    float *y, const float *x, const float *a, const float *b, float lo, float hi, long rows,
-    long channels, int nontemporal) {
-  const apply_operands o = {
-      .y = y, .x = x, .g = x, .a = a, .b = b, .yRow = channels, .xRow = channels,
-      .gRow = channels, .lo = lo, .hi = hi};
-  apply(APPLY_SCALE_SHIFT, &o, rows, channels, nontemporal);
-}
-
-static void scale_shift_add(
-    float *y, const float *x, const float *r, const float *a, const float *b, float lo, float hi,
+static void normalize(
+    float *y, const float *x, const float *m, const float *a, const float *b, float lo, float hi,
     long rows, long channels, int nontemporal) {
   const apply_operands o = {
-      .y = y, .x = x, .g = r, .a = a, .b = b, .yRow = channels, .xRow = channels,
+      .y = y, .x = x, .g = x, .m = m, .a = a, .b = b, .yRow = channels, .xRow = channels,
       .gRow = channels, .lo = lo, .hi = hi};
-  apply(APPLY_SCALE_SHIFT_ADD, &o, rows, channels, nontemporal);
+  apply(APPLY_NORMALIZE, &o, rows, channels, nontemporal);
+}
+
+static void normalize_add(
+    float *y, const float *x, const float *r, const float *m, const float *a, const float *b,
+    float lo, float hi, long rows, long channels, int nontemporal) {
+  const apply_operands o = {
+      .y = y, .x = x, .g = r, .m = m, .a = a, .b = b, .yRow = channels, .xRow = channels,
+      .gRow = channels, .lo = lo, .hi = hi};
+  apply(APPLY_NORMALIZE_ADD, &o, rows, channels, nontemporal);
 }
 
 static void normalize_gradient(
-    float *dx, const float *dy, const float *x, const float *a, const float *b, const float *k,
-    long rows, long channels, int nontemporal) {
+    float *dx, const float *dy, const float *x, const float *m, const float *a, const float *b,
+    const float *k, long rows, long channels, int nontemporal) {
   const apply_operands o = {
-      .y = dx, .x = x, .g = dy, .a = a, .b = b, .k = k, .yRow = channels, .xRow = channels,
-      .gRow = channels};
+      .y = dx, .x = x, .g = dy, .m = m, .a = a, .b = b, .k = k, .yRow = channels,
+      .xRow = channels, .gRow = channels};
   apply(APPLY_GRADIENT, &o, rows, channels, nontemporal);
 }
 
@@ -95,21 +95,21 @@ static void plane_gradient_sums(
   plane_sums(SUMS_GRADIENT, sumG, sumGX, x, dy, mean, n);
 }
 
-static void plane_scale_shift(
-    float *y, const float *x, float a, float b, float lo, float hi, long n) {
+static void plane_normalize(
+    float *y, const float *x, float m, float a, float b, float lo, float hi, long n) {
   long i = 0;
-  for (; i + W <= n; i += W) store(y + i, clamp(a * load(x + i) + b, splat(lo), splat(hi)));
+  for (; i + W <= n; i += W) store(y + i, clamp(a * (load(x + i) - m) + b, splat(lo), splat(hi)));
   if (i < n) {
-    store_part(y + i, clamp(a * load_part(x + i, n - i) + b, splat(lo), splat(hi)), n - i);
+    store_part(y + i, clamp(a * (load_part(x + i, n - i) - m) + b, splat(lo), splat(hi)), n - i);
   }
 }
 
 static void plane_normalize_gradient(
-    float *dx, const float *dy, const float *x, float a, float b, float k, long n) {
+    float *dx, const float *dy, const float *x, float m, float a, float b, float k, long n) {
   long i = 0;
-  for (; i + W <= n; i += W) store(dx + i, load(dy + i) * a + (load(x + i) * b + k));
+  for (; i + W <= n; i += W) store(dx + i, load(dy + i) * a + ((load(x + i) - m) * b + k));
   if (i < n) {
     const vf g = load_part(dy + i, n - i), v = load_part(x + i, n - i);
-    store_part(dx + i, g * a + (v * b + k), n - i);
+    store_part(dx + i, g * a + ((v - m) * b + k), n - i);
   }
 }

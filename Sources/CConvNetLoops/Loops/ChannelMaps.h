@@ -1,17 +1,19 @@
 // Elementwise maps whose parameters belong to channels, over a matrix rows × C:
 //
-//   APPLY_SCALE_SHIFT      y = clamp(a·x + b, lo, hi)
-//   APPLY_SCALE_SHIFT_ADD  y = clamp(a·x + b + g, lo, hi)
-//   APPLY_GRADIENT         y = g·a + x·b + k
-//   APPLY_BIAS             y = clamp(x + b, lo, hi)
-//   APPLY_BIAS_ADD         y = clamp(x + b + g, lo, hi)
+//   APPLY_NORMALIZE      y = clamp(a·(x − m) + b, lo, hi)
+//   APPLY_NORMALIZE_ADD  y = clamp(a·(x − m) + b + g, lo, hi)
+//   APPLY_GRADIENT       y = g·a + (x − m)·b + k
+//   APPLY_BIAS           y = clamp(x + b, lo, hi)
+//   APPLY_BIAS_ADD       y = clamp(x + b + g, lo, hi)
 //
-// Up to 64 channels the parameters stay in registers over all rows; beyond, two rows share their
-// loads. y may be x or g: every element is read before it is written, and only once.
+// Where x lies near m, x − m is exact (Sterbenz 1974), which a·x + b with b ≈ −a·m is far from.
+// Up to 64 channels the parameters stay in registers over all rows; beyond, they are loaded for
+// every row: rows that share them are read and written in turns, which costs more (measured: 5 %).
+// y may be x or g: every element is read before it is written, and only once.
 
 enum {
-  APPLY_SCALE_SHIFT,
-  APPLY_SCALE_SHIFT_ADD,
+  APPLY_NORMALIZE,
+  APPLY_NORMALIZE_ADD,
   APPLY_GRADIENT,
   APPLY_BIAS,
   APPLY_BIAS_ADD,
@@ -20,28 +22,28 @@ enum {
 /// Operands and parameters of one call; a mode leaves those it does not use undefined.
 typedef struct {
   float *y;
-  const float *x, *g, *a, *b, *k;
+  const float *x, *g, *m, *a, *b, *k;
   long yRow, xRow, gRow;
   float lo, hi;
 } apply_operands;
 
 typedef struct {
-  vf a, b, k;
+  vf m, a, b, k;
 } apply_parameters;
 
 INLINE apply_parameters load_parameters(
     const int mode, const apply_operands *o, long c, long part) {
-  apply_parameters p = {0, load_some(o->b + c, part), 0};
-  if (mode <= APPLY_GRADIENT) p.a = load_some(o->a + c, part);
+  apply_parameters p = {.b = load_some(o->b + c, part)};
+  if (mode <= APPLY_GRADIENT) p.m = load_some(o->m + c, part), p.a = load_some(o->a + c, part);
   if (mode == APPLY_GRADIENT) p.k = load_some(o->k + c, part);
   return p;
 }
 
 INLINE vf apply_formula(const int mode, vf x, vf g, apply_parameters p, vf lo, vf hi) {
   switch (mode) {
-  case APPLY_SCALE_SHIFT: return clamp(p.a * x + p.b, lo, hi);
-  case APPLY_SCALE_SHIFT_ADD: return clamp(p.a * x + p.b + g, lo, hi);
-  case APPLY_GRADIENT: return g * p.a + (x * p.b + p.k);
+  case APPLY_NORMALIZE: return clamp(p.a * (x - p.m) + p.b, lo, hi);
+  case APPLY_NORMALIZE_ADD: return clamp(p.a * (x - p.m) + p.b + g, lo, hi);
+  case APPLY_GRADIENT: return g * p.a + ((x - p.m) * p.b + p.k);
   case APPLY_BIAS: return clamp(x + p.b, lo, hi);
   default: return clamp(x + p.b + g, lo, hi);
   }
@@ -50,7 +52,7 @@ INLINE vf apply_formula(const int mode, vf x, vf g, apply_parameters p, vf lo, v
 INLINE void apply_at(
     const int mode, const int stream, const apply_operands *o, long r, long c, long part,
     apply_parameters p, vf lo, vf hi) {
-  const int second = mode != APPLY_SCALE_SHIFT && mode != APPLY_BIAS;
+  const int second = mode != APPLY_NORMALIZE && mode != APPLY_BIAS;
   const vf x = load_some(o->x + r * o->xRow + c, part);
   const vf g = second ? load_some(o->g + r * o->gRow + c, part) : splat(0);
   const vf y = apply_formula(mode, x, g, p, lo, hi);
@@ -82,27 +84,21 @@ INLINE void apply_group(
   }
 }
 
-/// `U` rows from r over all channels.
+/// Row r over all channels.
 INLINE void apply_wide(
-    const int mode, const int stream, const int U, const apply_operands *o, long r, long C) {
+    const int mode, const int stream, const apply_operands *o, long r, long C) {
   const vf lo = splat(o->lo), hi = splat(o->hi);
   long c = 0;
   for (; c + W <= C; c += W) {
-    const apply_parameters p = load_parameters(mode, o, c, 0);
-    UNROLL for (int u = 0; u < U; u++) apply_at(mode, stream, o, r + u, c, 0, p, lo, hi);
+    apply_at(mode, stream, o, r, c, 0, load_parameters(mode, o, c, 0), lo, hi);
   }
-  if (c < C) {
-    const apply_parameters p = load_parameters(mode, o, c, C - c);
-    UNROLL for (int u = 0; u < U; u++) apply_at(mode, 0, o, r + u, c, C - c, p, lo, hi);
-  }
+  if (c < C) apply_at(mode, 0, o, r, c, C - c, load_parameters(mode, o, c, C - c), lo, hi);
 }
 
 INLINE void apply_columns(
     const int mode, const int stream, const apply_operands *o, long rows, long C) {
   if (C > 64) {
-    long r = 0;
-    for (; r + 2 <= rows; r += 2) apply_wide(mode, stream, 2, o, r, C);
-    if (r < rows) apply_wide(mode, stream, 1, o, r, C);
+    for (long r = 0; r < rows; r++) apply_wide(mode, stream, o, r, C);
     return;
   }
   long c = 0;
@@ -114,19 +110,20 @@ INLINE void apply_columns(
 
 /// Fewer channels than lanes, all rows dense: W rows become one row of W·C channels.
 INLINE void apply_narrow(const int mode, const apply_operands *o, long rows, long C) {
-  float a[W * W], b[W * W], k[W * W];
+  float m[W * W], a[W * W], b[W * W], k[W * W];
   apply_operands wide = *o;
   const long period = C * W, steps = rows / W;
   for (long i = 0; i < period; i++) {
     b[i] = o->b[i % C];
+    m[i] = mode <= APPLY_GRADIENT ? o->m[i % C] : 0;
     a[i] = mode <= APPLY_GRADIENT ? o->a[i % C] : 0;
     k[i] = mode == APPLY_GRADIENT ? o->k[i % C] : 0;
   }
-  wide.a = a, wide.b = b, wide.k = k;
+  wide.m = m, wide.a = a, wide.b = b, wide.k = k;
   wide.yRow = wide.xRow = wide.gRow = period;
-  for (long r = 0; r < steps; r++) apply_wide(mode, 0, 1, &wide, r, period);
+  for (long r = 0; r < steps; r++) apply_wide(mode, 0, &wide, r, period);
   const long rest = (rows - steps * W) * C;
-  if (rest) apply_wide(mode, 0, 1, &wide, steps, rest);
+  if (rest) apply_wide(mode, 0, &wide, steps, rest);
 }
 
 /// `nontemporal` bypasses the caches where every vector of y is aligned; elsewhere it is ignored.

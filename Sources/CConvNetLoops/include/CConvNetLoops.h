@@ -111,41 +111,44 @@ void cnl_moments_merge(
 void cnl_moments_combine(
     double *meanA, double *m2A, double countA, const double *meanB, const double *m2B,
     double countB, long channels);
-/// y = clamp(a[c]·x + b[c], lo, hi); ∓inf for no bound; y may be x. `nontemporal` = 1 writes past
-/// the caches where every row of y is 64-byte aligned and is ignored elsewhere.
-void cnl_scale_shift(
-    float *y, const float *x, const float *a, const float *b, float lo, float hi, long rows,
-    long channels, int nontemporal);
-/// y = clamp(a[c]·x + b[c] + r, lo, hi); y may be x or r.
-void cnl_scale_shift_add(
-    float *y, const float *x, const float *r, const float *a, const float *b, float lo, float hi,
+/// y = clamp(a[c]·(x − m[c]) + b[c], lo, hi); ∓inf for no bound; y may be x. `nontemporal` = 1
+/// writes past the caches where every row of y is 64-byte aligned and is ignored elsewhere.
+void cnl_normalize(
+    float *y, const float *x, const float *m, const float *a, const float *b, float lo, float hi,
     long rows, long channels, int nontemporal);
+/// y = clamp(a[c]·(x − m[c]) + b[c] + r, lo, hi); y may be x or r.
+void cnl_normalize_add(
+    float *y, const float *x, const float *r, const float *m, const float *a, const float *b,
+    float lo, float hi, long rows, long channels, int nontemporal);
 /// One block: sumG[c] = Σ dy, sumGX[c] = Σ dy·(x − mean[c]).
 void cnl_gradient_sums_block(
     float *sumG, float *sumGX, const float *dy, const float *x, const float *mean, long rows,
     long channels);
-/// dx = dy·a[c] + x·b[c] + k[c]; dx may be dy or x.
+/// dx = dy·a[c] + (x − m[c])·b[c] + k[c]; dx may be dy or x.
 void cnl_normalize_gradient(
-    float *dx, const float *dy, const float *x, const float *a, const float *b, const float *k,
-    long rows, long channels, int nontemporal);
+    float *dx, const float *dy, const float *x, const float *m, const float *a, const float *b,
+    const float *k, long rows, long channels, int nontemporal);
 
 // MARK: Batch normalisation, once per channel, in Double; variance = m2/count
 
 /// y += x.
 void cnl_accumulate_doubles(double *y, const float *x, long n);
 void cnl_add_doubles(double *y, const double *x, long n);
-/// a = scale/√(variance + ε) and b = shift − a·mean with a as it is rounded; where m2 = 0, a = 0.
-void cnl_scale_shift_coefficients(
-    float *a, float *b, const double *mean, const double *m2, double count, const float *scale,
-    const float *shift, double epsilon, long n);
+/// y = a·(x − m) + b: a = scale/√(variance + ε), 0 where m2 = 0; m = mean rounded to float, or 0
+/// unless it `centres`; b = shift − a·(mean − m) with a as it is rounded, which is all that m leaves.
+void cnl_normalize_coefficients(
+    float *m, float *a, float *b, const double *mean, const double *m2, double count,
+    const float *scale, const float *shift, double epsilon, int centres, long n);
 /// From Σ dy·(x − m), m the mean rounded to float, to dγ = Σ dy·(x − mean)/√(variance + ε).
 void cnl_gradient_sums_finish(
     double *sumGX, const double *sumG, const double *mean, const double *m2, double count,
     double epsilon, long n);
-/// dx = a·dy + b·x + k: a = scale/√(variance + ε), b and k as the mean terms ask, with b as rounded.
+/// dx = a·dy + b·(x − m) + k: a = scale/√(variance + ε), b and k as the mean terms ask, with m as
+/// above and k making up for it with b as rounded.
 void cnl_gradient_coefficients(
-    float *a, float *b, float *k, const double *mean, const double *m2, double count,
-    const float *scale, const double *dShift, const double *dScale, double epsilon, long n);
+    float *m, float *a, float *b, float *k, const double *mean, const double *m2, double count,
+    const float *scale, const double *dShift, const double *dScale, double epsilon, int centres,
+    long n);
 /// 1 where |mean − shift| > 32·√(m2/count) for some channel that is not constant.
 int cnl_shift_is_far(
     const float *shift, const double *mean, const double *m2, double count, long n);
@@ -155,10 +158,10 @@ int cnl_shift_is_far(
 void cnl_plane_moments(float *sum, float *square, const float *x, float shift, long n);
 void cnl_plane_gradient_sums(
     float *sumG, float *sumGX, const float *dy, const float *x, float mean, long n);
-void cnl_plane_scale_shift(
-    float *y, const float *x, float a, float b, float lo, float hi, long n);
+void cnl_plane_normalize(
+    float *y, const float *x, float m, float a, float b, float lo, float hi, long n);
 void cnl_plane_normalize_gradient(
-    float *dx, const float *dy, const float *x, float a, float b, float k, long n);
+    float *dx, const float *dy, const float *x, float m, float a, float b, float k, long n);
 
 // MARK: Convolution
 

@@ -178,10 +178,12 @@ private struct StreamLimit {
         let ones = [Float](repeating: 1.5, count: 16)
         if let other = UnsafePointer<Float>(bitPattern: dy) {
           cnl_normalize_gradient(
-            target + start, source + start, other + start, ones, ones, ones, count / 16, 16, 1)
+            target + start, source + start, other + start, ones, ones, ones, ones, count / 16, 16,
+            1)
         } else {
-          cnl_scale_shift(
-            target + start, source + start, ones, ones, -.infinity, .infinity, count / 16, 16, 1)
+          cnl_normalize(
+            target + start, source + start, ones, ones, ones, -.infinity, .infinity, count / 16, 16,
+            1)
         }
       } else if let other = UnsafePointer<Float>(bitPattern: dy) {
         cnl_combine(

@@ -42,6 +42,28 @@ package enum ChannelLayout: Sendable {
   /// them by the next reader, and an ordinary store would read each line before it writes it.
   package static func streams(rows: Int, channels: Int) -> Bool { rows * channels > 6 << 20 }
 
+  /// Whether a result of this layout is.
+  var streams: Bool {
+    guard case .rows(let rows, let channels) = self else { return false }
+    return Self.streams(rows: rows, channels: channels)
+  }
+
+  /// The rows, in ranges of about 128 KiB, or the planes, one by one, that elementwise steps take.
+  var mapped: Pieces {
+    switch self {
+    case .rows(let rows, let channels): Pieces(rows, size: max(1, (32 << 10) / max(channels, 1)))
+    case .planes(let outer, let channels, _): Pieces(outer * channels, size: 1)
+    }
+  }
+
+  /// The elements of such a row or plane.
+  var mappedExtent: Int {
+    switch self {
+    case .rows(_, let channels): channels
+    case .planes(_, _, let inner): inner
+    }
+  }
+
   /// Rows whose float sums are merged in Double (DESIGN: blocks of at most 128).
   static let blockRows = 128
 

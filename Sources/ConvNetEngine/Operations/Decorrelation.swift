@@ -113,13 +113,13 @@ struct GroupMatrices: Sendable {
   /// A and B, float32 `[C, g]`.
   let plain: Buffer
   let centred: Buffer
-  /// 1, −s and b, float32 `[C]` each: x − s is 1·x + (−s) to the vector loop.
+  /// s and b, float32 `[C]` each.
   let vectors: Buffer
 
   init(_ compiler: inout PlanCompiler, _ groups: ChannelGroups) {
     plain = compiler.temporary(floats: groups.channels * groups.size)
     centred = compiler.temporary(floats: groups.channels * groups.size)
-    vectors = compiler.temporary(floats: 3 * groups.channels)
+    vectors = compiler.temporary(floats: 2 * groups.channels)
   }
 
   var buffers: [Buffer] { [plain, centred, vectors] }

@@ -154,9 +154,8 @@ final class WhiteningStep: Step {
     multiply(b, b, transposesLeft: true, into: a)
     let start = group * g
     let vectors = context.floats(output.vectors) + start
-    let (shift, bias) = (vectors + groups.channels, vectors + 2 * groups.channels)
-    vectors.update(repeating: 1, count: g)
-    for i in 0..<g { shift[i] = -Float(statistics.mean(start + i, in: context)) }
+    let (shift, bias) = (vectors, vectors + groups.channels)
+    for i in 0..<g { shift[i] = Float(statistics.mean(start + i, in: context)) }
     bias.update(repeating: 0, count: g)
     guard isGradient else {
       store(a, to: context.floats(output.centred) + start * g)
@@ -202,11 +201,11 @@ final class WhiteningStep: Step {
     in context: Context
   ) {
     let (g, start) = (groups.size, group * groups.size)
-    let shift = context.floats(output.vectors) + groups.channels + start
+    let shift = context.floats(output.vectors) + start
     for j in 0..<g {
       var sum = Double(bias[j])
       for i in 0..<g {
-        sum -= (Double(shift[i]) + statistics.mean(start + i, in: context)) * matrix[i * g + j]
+        sum += (Double(shift[i]) - statistics.mean(start + i, in: context)) * matrix[i * g + j]
       }
       bias[j] = Float(sum)
     }
@@ -274,14 +273,14 @@ final class GroupProductStep: Step {
     let channels = groups.channels
     let y = context.floats(output) + start
     let vectors = context.floats(matrices.vectors)
-    cnl_copy_rows(y, channels, vectors + 2 * channels, 0, count, channels)
+    cnl_copy_rows(y, channels, vectors + channels, 0, count, channels)
     if let plain {
       multiply(context.floats(plain) + start, count, context.floats(matrices.plain), into: y)
     }
     guard let centred else { return }
-    cnl_scale_shift(
-      scratch, context.floats(centred) + start, vectors, vectors + channels, -.infinity, .infinity,
-      count, channels, 0)
+    cnl_combine(
+      Int32(CNL_SUBTRACT.rawValue), scratch, channels, context.floats(centred) + start, channels, 1,
+      vectors, 0, 1, count, channels)
     multiply(scratch, count, context.floats(matrices.centred), into: y)
   }
 

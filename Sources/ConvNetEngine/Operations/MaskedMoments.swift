@@ -12,7 +12,7 @@ extension PlanCompiler {
       reads: [x, mask], writes: [outputs.count, outputs.mean, outputs.m2])
   }
 
-  /// dx = a·dy + k·(b·x + c), k the mask.
+  /// dx = a·dy + k·(b·(x − m) + c), k the mask.
   mutating func emitMaskedGradient(
     dy: Buffer, x: Buffer, coefficients: Buffer, mask index: Int, layout: ChannelLayout, dx: Buffer
   ) {
@@ -105,7 +105,7 @@ final class MaskedMomentsStep: Step {
   }
 }
 
-/// dx = a·dy + k·(b·x + c), k the mask.
+/// dx = a·dy + k·(b·(x − m) + c), k the mask.
 final class MaskedGradientStep: Step {
   let dy: Buffer
   let x: Buffer
@@ -129,10 +129,10 @@ final class MaskedGradientStep: Step {
 
   func run(piece: Int, lane: Int, in context: Context) {
     let (dy, x, dx) = (context.floats(dy), context.floats(x), context.floats(dx))
-    let a = context.floats(coefficients) + piece
-    let (scale, slope, offset) = (a[0], a[layout.channels], a[2 * layout.channels])
+    let m = context.floats(coefficients) + piece
+    let (a, b, c) = (m[layout.channels], m[2 * layout.channels], m[3 * layout.channels])
     layout.forEach(channel: piece, mask: context.floats(mask)) { index, isValid in
-      dx[index] = scale * dy[index] + (isValid ? slope * x[index] + offset : 0)
+      dx[index] = a * dy[index] + (isValid ? b * (x[index] - m[0]) + c : 0)
     }
   }
 }

@@ -2,63 +2,42 @@ import CConvNetLoops
 import ConvNetGraph
 
 extension PlanCompiler {
-  /// y = a·x + b with a = γ/√(σ²+ε) and b = β − a·μ, then the epilogue.
+  /// y = a·(x − m) + b with a = γ/√(σ²+ε), m = μ in float32 and b = β − a·(μ − m), then the epilogue.
   mutating func emitNormalize(_ normalize: Normalize, epilogue: Epilogue) throws {
     let shape = shape(node.inputs[0])
     let layout = ChannelLayout(shape, axis: normalize.axis)
-    let channels = layout.channels
     let x = input(0)
-    let coefficients = temporary(floats: 2 * channels)
+    let coefficients = coefficients(of: normalize, channels: layout.channels)
+    let residual = epilogue.residual.map { input($0) }
+    let y = try output()
+    var takesEpilogue = options.batchNormalization == .fused
+    if case .planes = layout, residual != nil { takesEpilogue = false }
+    emit(
+      NormalizeStep(
+        x: x, coefficients: coefficients, layout: layout, strategy: options.batchNormalization,
+        epilogue: takesEpilogue ? epilogue : .none, residual: takesEpilogue ? residual : nil, y: y),
+      reads: [x, coefficients] + [residual].compactMap { takesEpilogue ? $0 : nil }, writes: [y])
+    if !takesEpilogue, residual != nil || epilogue.clamps {
+      emitAddClamp(y, residual, epilogue, count: shape.count)
+    }
+  }
+
+  /// The rows m, a and b.
+  private mutating func coefficients(of normalize: Normalize, channels: Int) -> Buffer {
     let statistics = (1...normalize.statisticsCount).map { input($0) }
     let scale = normalize.scaleIndex.map { input($0) }
     let shift = normalize.shiftIndex.map { input($0) }
     let moments = graph.nodes.first { $0.outputs.contains(node.inputs[1]) }
     let isMasked = normalize.source == .batch && moments?.inputs.count == 2
+    let coefficients = temporary(floats: 3 * channels)
     emit(
       CoefficientsStep(
         statistics: statistics, source: normalize.source, epsilon: normalize.epsilon, scale: scale,
-        shift: shift, isMasked: isMasked, channels: channels, output: coefficients),
+        shift: shift, isMasked: isMasked, centres: options.batchNormalization == .fused,
+        channels: channels, output: coefficients),
       reads: statistics + [scale, shift].compactMap { $0 }, writes: [coefficients],
       suffix: "coefficients")
-    let residual = epilogue.residual.map { input($0) }
-    let reads = [x, coefficients] + [residual].compactMap { $0 }
-    let y = try output()
-    switch layout {
-    case .planes(let outer, let channels, let inner) where options.batchNormalization == .blas:
-      emit(
-        BLASPlaneScaleShiftStep(
-          x: x, coefficients: coefficients, planes: outer * channels, channels: channels,
-          inner: inner, y: y),
-        reads: [x, coefficients], writes: [y])
-      if residual != nil || epilogue.clamps {
-        emitAddClamp(y, residual, epilogue, count: shape.count)
-      }
-    case .planes(let outer, let channels, let inner):
-      emit(
-        PlaneScaleShiftStep(
-          x: x, coefficients: coefficients, outer: outer, channels: channels, inner: inner,
-          low: residual == nil ? epilogue.low : -.infinity,
-          high: residual == nil ? epilogue.high : .infinity, y: y),
-        reads: reads, writes: [y])
-      if let residual { emitAddClamp(y, residual, epilogue, count: shape.count) }
-    case .rows(let rows, let channels):
-      let pieces = Pieces(rows, size: max(1, (32 << 10) / max(channels, 1)))
-      if options.batchNormalization == .blas {
-        emit(
-          BLASScaleShiftStep(
-            x: x, coefficients: coefficients, rows: pieces, channels: channels, y: y),
-          reads: [x, coefficients], writes: [y])
-        if residual != nil || epilogue.clamps {
-          emitAddClamp(y, residual, epilogue, count: shape.count)
-        }
-      } else {
-        emit(
-          ScaleShiftStep(
-            x: x, coefficients: coefficients, residual: residual, low: epilogue.low,
-            high: epilogue.high, rows: pieces, channels: channels, y: y),
-          reads: reads, writes: [y])
-      }
-    }
+    return coefficients
   }
 
   /// y ← clamp(y + residual), as a step of its own where a loop has no epilogue.
@@ -71,7 +50,10 @@ extension PlanCompiler {
   }
 }
 
-/// a and b of y = a·x + b for every channel, computed in Double.
+/// m, a and b of y = a·(x − m) + b for every channel, computed in Double.
+///
+/// Near m, x − m is exact, and so y is right to float32 however far from zero the channel lies: b carries
+/// what rounding took from μ. Without centring, m = 0 and y = a·x + b is off by |μ|/σ·2⁻²⁴.
 final class CoefficientsStep: Step {
   let statistics: [Buffer]
   let source: StatisticsSource
@@ -79,12 +61,13 @@ final class CoefficientsStep: Step {
   let scale: Buffer?
   let shift: Buffer?
   let isMasked: Bool
+  let centres: Bool
   let channels: Int
   let output: Buffer
 
   init(
     statistics: [Buffer], source: StatisticsSource, epsilon: Double, scale: Buffer?,
-    shift: Buffer?, isMasked: Bool, channels: Int, output: Buffer
+    shift: Buffer?, isMasked: Bool, centres: Bool, channels: Int, output: Buffer
   ) {
     self.statistics = statistics
     self.source = source
@@ -92,6 +75,7 @@ final class CoefficientsStep: Step {
     self.scale = scale
     self.shift = shift
     self.isMasked = isMasked
+    self.centres = centres
     self.channels = channels
     self.output = output
   }
@@ -99,14 +83,14 @@ final class CoefficientsStep: Step {
   var pieces: Int { 1 }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let a = context.floats(output)
-    let b = a + channels
+    let m = context.floats(output)
+    let (a, b) = (m + channels, m + 2 * channels)
     let gamma = scale.map { context.floats($0) }
     let beta = shift.map { context.floats($0) }
     let reader = StatisticsReader(statistics, source: source, in: context)
     if let batch = reader.batch, let gamma, let beta, !isMasked {
-      cnl_scale_shift_coefficients(
-        a, b, batch.mean, batch.m2, batch.count, gamma, beta, epsilon, channels)
+      cnl_normalize_coefficients(
+        m, a, b, batch.mean, batch.m2, batch.count, gamma, beta, epsilon, centres ? 1 : 0, channels)
       return
     }
     for c in 0..<channels {
@@ -114,9 +98,10 @@ final class CoefficientsStep: Step {
       var factor = Double(gamma?[c] ?? 1) / (variance + epsilon).squareRoot()
       // M2 = 0: every x that counted is μ, so y = β; a·x + b would leave the rounding of a·μ behind.
       if source == .batch, !isMasked, variance == 0 { factor = 0 }
+      m[c] = centres ? Float(mean) : 0
       a[c] = Float(factor)
-      // With a as it is used, so that far from zero only b's own rounding is left of a·μ.
-      b[c] = Float(Double(beta?[c] ?? 0) - Double(a[c]) * mean)
+      // With a as it is used, so that nothing but b's own rounding is left of a·(μ − m).
+      b[c] = Float(Double(beta?[c] ?? 0) - Double(a[c]) * (mean - Double(m[c])))
     }
   }
 }
@@ -153,85 +138,67 @@ struct StatisticsReader {
   }
 }
 
-/// y = clamp(a·x + b (+ residual)) over rows of channels.
-final class ScaleShiftStep: Step {
+/// y = clamp(a·(x − m) + b (+ residual)), row by row or, without a residual, plane by plane.
+final class NormalizeStep: Step {
   let x: Buffer
+  /// Three rows: m, a and b.
   let coefficients: Buffer
-  let residual: Buffer?
+  let layout: ChannelLayout
+  let strategy: PlanOptions.BatchNormalizationStrategy
   let low: Float
   let high: Float
-  let rows: Pieces
-  let channels: Int
+  let residual: Buffer?
   let y: Buffer
 
   init(
-    x: Buffer, coefficients: Buffer, residual: Buffer?, low: Float, high: Float, rows: Pieces,
-    channels: Int, y: Buffer
+    x: Buffer, coefficients: Buffer, layout: ChannelLayout,
+    strategy: PlanOptions.BatchNormalizationStrategy, epilogue: Epilogue, residual: Buffer?,
+    y: Buffer
   ) {
     self.x = x
     self.coefficients = coefficients
+    self.layout = layout
+    self.strategy = strategy
+    (low, high) = (epilogue.low, epilogue.high)
     self.residual = residual
-    self.low = low
-    self.high = high
-    self.rows = rows
-    self.channels = channels
     self.y = y
   }
 
-  var pieces: Int { rows.count }
-
-  /// Whether results bypass the caches, which would not hold them anyway.
-  private var streams: Bool { ChannelLayout.streams(rows: rows.total, channels: channels) }
+  var pieces: Int { layout.mapped.count }
+  var scratchByteCount: Int { strategy == .blas ? DiagonalProduct.scratchByteCount : 0 }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let range = rows.range(piece)
-    let offset = range.lowerBound * channels
-    let a = context.floats(coefficients)
+    let range = layout.mapped.range(piece)
+    let m = context.floats(coefficients)
+    let (a, b) = (m + layout.channels, m + 2 * layout.channels)
+    let offset = range.lowerBound * layout.mappedExtent
     let (x, y) = (context.floats(x) + offset, context.floats(y) + offset)
-    if let residual {
-      cnl_scale_shift_add(
-        y, x, context.floats(residual) + offset, a, a + channels, low, high, range.count, channels,
-        streams ? 1 : 0)
-    } else {
-      cnl_scale_shift(
-        y, x, a, a + channels, low, high, range.count, channels, streams ? 1 : 0)
+    switch (layout, strategy) {
+    case (.rows, .fused): runRows(range.count, y, x, offset: offset, m, a, b, in: context)
+    case (.rows, .blas):
+      scaleByBLAS(x, range.count, a, b, to: y, scratch: context.scratch(lane: lane))
+    case (.planes(_, let channels, let inner), _):
+      guard !range.isEmpty else { return }
+      let c = piece % channels
+      switch strategy {
+      case .fused: cnl_plane_normalize(y, x, m[c], a[c], b[c], low, high, inner)
+      case .blas: scalePlaneByBLAS(x, inner, a[c], b[c], to: y)
+      }
     }
   }
-}
 
-/// y = clamp(a·x + b), plane by plane of channels-first data.
-final class PlaneScaleShiftStep: Step {
-  let x: Buffer
-  let coefficients: Buffer
-  let outer: Int
-  let channels: Int
-  let inner: Int
-  let low: Float
-  let high: Float
-  let y: Buffer
-
-  init(
-    x: Buffer, coefficients: Buffer, outer: Int, channels: Int, inner: Int, low: Float,
-    high: Float, y: Buffer
+  private func runRows(
+    _ rows: Int, _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, offset: Int,
+    _ m: UnsafePointer<Float>, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
+    in context: Context
   ) {
-    self.x = x
-    self.coefficients = coefficients
-    self.outer = outer
-    self.channels = channels
-    self.inner = inner
-    self.low = low
-    self.high = high
-    self.y = y
-  }
-
-  var pieces: Int { outer * channels }
-
-  func run(piece: Int, lane: Int, in context: Context) {
-    let channel = piece % channels
-    let a = context.floats(coefficients)
-    cnl_plane_scale_shift(
-      context.floats(y) + piece * inner, context.floats(x) + piece * inner, a[channel],
-      a[channels + channel], low, high, inner)
+    let streams: Int32 = layout.streams ? 1 : 0
+    if let residual {
+      cnl_normalize_add(
+        y, x, context.floats(residual) + offset, m, a, b, low, high, rows, layout.channels, streams)
+    } else {
+      cnl_normalize(y, x, m, a, b, low, high, rows, layout.channels, streams)
+    }
   }
 }
 

@@ -36,11 +36,13 @@ extension PlanCompiler {
     let sumCount = gradient.source == .batch ? 2 : 0
     let sums = (0..<sumCount).map { input(2 + gradient.statisticsCount + $0) }
     let scale = gradient.scaleIndex.map { input($0) }
-    let coefficients = temporary(floats: 3 * channels)
+    let coefficients = temporary(floats: 4 * channels)
+    // A masked gradient has a loop of its own, whatever the strategy.
+    let centres = options.batchNormalization == .fused || gradient.maskIndex != nil
     emit(
       GradientCoefficientsStep(
         statistics: statistics, source: gradient.source, epsilon: gradient.epsilon, sums: sums,
-        scale: scale, channels: channels, output: coefficients),
+        scale: scale, centres: centres, channels: channels, output: coefficients),
       reads: statistics + sums + [scale].compactMap { $0 }, writes: [coefficients],
       suffix: "coefficients")
     let dx = try output()
@@ -48,22 +50,10 @@ extension PlanCompiler {
       return emitMaskedGradient(
         dy: dy, x: x, coefficients: coefficients, mask: mask, layout: layout, dx: dx)
     }
-    let rows: Pieces
-    switch layout {
-    case .rows(let count, _): rows = Pieces(count, size: max(1, (32 << 10) / max(channels, 1)))
-    case .planes(let outer, _, _): rows = Pieces(outer * channels, size: 1)
-    }
-    let step: any Step =
-      switch options.batchNormalization {
-      case .fused:
-        NormalizeGradientStep(
-          dy: dy, x: x, coefficients: coefficients, layout: layout, rows: rows, dx: dx)
-      case .blas:
-        BLASNormalizeGradientStep(
-          dy: dy, x: x, coefficients: coefficients, layout: layout, rows: rows, dx: dx)
-      }
     emit(
-      step,
+      NormalizeGradientStep(
+        dy: dy, x: x, coefficients: coefficients, layout: layout,
+        strategy: options.batchNormalization, dx: dx),
       reads: [dy, x, coefficients], writes: [dx])
   }
 }
@@ -208,25 +198,27 @@ final class MergeGradientSumsStep: Step {
   }
 }
 
-/// dx = a·dy + b·x + k for every channel, in Double.
+/// m, a, b and k of dx = a·dy + b·(x − m) + k for every channel, in Double; m as in the forward pass.
 final class GradientCoefficientsStep: Step {
   let statistics: [Buffer]
   let source: StatisticsSource
   let epsilon: Double
   let sums: [Buffer]
   let scale: Buffer?
+  let centres: Bool
   let channels: Int
   let output: Buffer
 
   init(
     statistics: [Buffer], source: StatisticsSource, epsilon: Double, sums: [Buffer],
-    scale: Buffer?, channels: Int, output: Buffer
+    scale: Buffer?, centres: Bool, channels: Int, output: Buffer
   ) {
     self.statistics = statistics
     self.source = source
     self.epsilon = epsilon
     self.sums = sums
     self.scale = scale
+    self.centres = centres
     self.channels = channels
     self.output = output
   }
@@ -234,16 +226,14 @@ final class GradientCoefficientsStep: Step {
   var pieces: Int { 1 }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let (a, b, k) = (
-      context.floats(output), context.floats(output) + channels,
-      context.floats(output) + 2 * channels
-    )
+    let m = context.floats(output)
+    let (a, b, k) = (m + channels, m + 2 * channels, m + 3 * channels)
     let gamma = scale.map { context.floats($0) }
     let reader = StatisticsReader(statistics, source: source, in: context)
     if let batch = reader.batch, let gamma, sums.count == 2, batch.count >= 1 {
       cnl_gradient_coefficients(
-        a, b, k, batch.mean, batch.m2, batch.count, gamma, context.doubles(sums[0]),
-        context.doubles(sums[1]), epsilon, channels)
+        m, a, b, k, batch.mean, batch.m2, batch.count, gamma, context.doubles(sums[0]),
+        context.doubles(sums[1]), epsilon, centres ? 1 : 0, channels)
       return
     }
     let count = max(reader.count, 1)
@@ -254,55 +244,63 @@ final class GradientCoefficientsStep: Step {
       var (slope, offset) = (0.0, 0.0)
       if sums.count == 2 {
         slope = -factor * inverse * context.doubles(sums[1])[c] / count
-        offset = -factor * context.doubles(sums[0])[c] / count - slope * mean
+        offset = -factor * context.doubles(sums[0])[c] / count
       }
-      // With b as it is used, so that far from zero only k's own rounding is left of b·μ.
-      offset += (slope - Double(Float(slope))) * mean
-      (a[c], b[c], k[c]) = (Float(factor), Float(slope), Float(offset))
+      (m[c], a[c], b[c]) = (centres ? Float(mean) : 0, Float(factor), Float(slope))
+      // With b as it is used, so that nothing but k's own rounding is left of b·(μ − m).
+      k[c] = Float(offset - Double(b[c]) * (mean - Double(m[c])))
     }
   }
 }
 
-/// dx = a·dy + b·x + k.
+/// dx = a·dy + b·(x − m) + k, row by row or plane by plane.
 final class NormalizeGradientStep: Step {
   let dy: Buffer
   let x: Buffer
+  /// Four rows: m, a, b and k.
   let coefficients: Buffer
   let layout: ChannelLayout
-  let rows: Pieces
+  let strategy: PlanOptions.BatchNormalizationStrategy
   let dx: Buffer
 
   init(
-    dy: Buffer, x: Buffer, coefficients: Buffer, layout: ChannelLayout, rows: Pieces, dx: Buffer
+    dy: Buffer, x: Buffer, coefficients: Buffer, layout: ChannelLayout,
+    strategy: PlanOptions.BatchNormalizationStrategy, dx: Buffer
   ) {
     self.dy = dy
     self.x = x
     self.coefficients = coefficients
     self.layout = layout
-    self.rows = rows
+    self.strategy = strategy
     self.dx = dx
   }
 
-  var pieces: Int { rows.count }
+  var pieces: Int { layout.mapped.count }
+  var scratchByteCount: Int { strategy == .blas ? DiagonalProduct.scratchByteCount : 0 }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let channels = layout.channels
-    let a = context.floats(coefficients)
-    let (b, k) = (a + channels, a + 2 * channels)
-    let range = rows.range(piece)
+    let range = layout.mapped.range(piece)
     guard !range.isEmpty else { return }
-    switch layout {
-    case .rows:
-      let offset = range.lowerBound * channels
+    let channels = layout.channels
+    let m = context.floats(coefficients)
+    let (a, b, k) = (m + channels, m + 2 * channels, m + 3 * channels)
+    let offset = range.lowerBound * layout.mappedExtent
+    let (dy, x, dx) = (
+      context.floats(dy) + offset, context.floats(x) + offset, context.floats(dx) + offset
+    )
+    switch (layout, strategy) {
+    case (.rows, .fused):
       cnl_normalize_gradient(
-        context.floats(dx) + offset, context.floats(dy) + offset, context.floats(x) + offset, a, b,
-        k, range.count, channels,
-        ChannelLayout.streams(rows: rows.total, channels: channels) ? 1 : 0)
-    case .planes(_, _, let inner):
-      let (c, offset) = (piece % channels, piece * inner)
-      cnl_plane_normalize_gradient(
-        context.floats(dx) + offset, context.floats(dy) + offset, context.floats(x) + offset, a[c],
-        b[c], k[c], inner)
+        dx, dy, x, m, a, b, k, range.count, channels, layout.streams ? 1 : 0)
+    case (.rows, .blas):
+      combineByBLAS(
+        dy: dy, x: x, range.count, a, b, k, to: dx, scratch: context.scratch(lane: lane))
+    case (.planes(_, _, let inner), _):
+      let c = piece % channels
+      switch strategy {
+      case .fused: cnl_plane_normalize_gradient(dx, dy, x, m[c], a[c], b[c], k[c], inner)
+      case .blas: combinePlaneByBLAS(dy: dy, x: x, inner, a[c], b[c], k[c], to: dx)
+      }
     }
   }
 }
