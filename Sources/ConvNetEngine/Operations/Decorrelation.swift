@@ -38,20 +38,34 @@ extension PlanCompiler {
       reads: [parts], writes: [outputs.moments], suffix: "sums")
   }
 
-  /// y = (x − μ)·Σ^(−1/2).
+  /// y = (x − μ)·Σ^(−1/2). The matrices of running statistics in a store are made when they have changed.
   mutating func emitDecorrelate(_ decorrelate: Decorrelate) throws {
     let groups = ChannelGroups(shape(node.inputs[0]), size: decorrelate.groupSize)
     let x = input(0)
-    let statistics = (1...decorrelate.statisticsCount).map { input($0) }
-    let product = GroupMatrices(&self, groups)
-    emit(
+    let indices = 1...decorrelate.statisticsCount
+    let statistics = GroupStatistics(indices.map { input($0) }, decorrelate)
+    let step = { (output: Buffer) in
       WhiteningStep(
-        groups, GroupStatistics(statistics, decorrelate), crossMoments: nil, output: product),
-      reads: statistics, writes: product.buffers, suffix: "eigenvalues")
+        groups, statistics, crossMoments: nil, output: GroupMatrices(buffer: output, groups: groups)
+      )
+    }
+    var packed: Buffer?
+    if decorrelate.source == .running {
+      packed = pack(
+        parameters: indices.map { node.inputs[$0] },
+        layout: "whitening/\(decorrelate.groupSize)/\(decorrelate.epsilon)",
+        floatCount: groups.matrixCount, make: { step($1) })
+    }
+    let matrices = packed ?? temporary(floats: groups.matrixCount)
+    if packed == nil {
+      emit(
+        step(matrices), reads: statistics.buffers, writes: [matrices], suffix: "eigenvalues")
+    }
     let y = try output()
     emit(
-      GroupProductStep(groups, plain: nil, centred: x, product, output: y),
-      reads: [x] + product.buffers, writes: [y])
+      GroupProductStep(
+        groups, plain: nil, centred: x, GroupMatrices(buffer: matrices, groups: groups), output: y),
+      reads: [x, matrices], writes: [y])
   }
 
   /// dx = (dy − Σdy/m)·W + (2/m)·(x − μ)·dΣ.
@@ -59,7 +73,8 @@ extension PlanCompiler {
     let groups = ChannelGroups(shape(node.inputs[1]), size: decorrelate.groupSize)
     let (dy, x) = (input(0), input(1))
     let statistics = (0..<decorrelate.statisticsCount).map { input(2 + $0) }
-    let product = GroupMatrices(&self, groups)
+    let product = GroupMatrices(
+      buffer: temporary(floats: groups.matrixCount), groups: groups)
     var cross: Buffer?
     if decorrelate.source == .batch {
       let size = groups.count * (groups.size + 1) * groups.size
@@ -78,13 +93,13 @@ extension PlanCompiler {
       WhiteningStep(
         groups, GroupStatistics(statistics, decorrelate), crossMoments: cross, output: product,
         isGradient: true),
-      reads: statistics + [cross].compactMap { $0 }, writes: product.buffers,
+      reads: statistics + [cross].compactMap { $0 }, writes: [product.buffer],
       suffix: "eigenvalues")
     let dx = try output()
     let centred = decorrelate.source == .batch ? x : nil
     emit(
       GroupProductStep(groups, plain: dy, centred: centred, product, output: dx),
-      reads: [dy, x] + product.buffers, writes: [dx])
+      reads: [dy, x, product.buffer], writes: [dx])
   }
 }
 
@@ -105,24 +120,31 @@ struct ChannelGroups: Sendable {
   }
 
   var count: Int { channels / size }
+
+  /// Floats of `GroupMatrices`.
+  var matrixCount: Int { 2 * channels * (size + 1) }
 }
 
 /// What a product of rows with one matrix for each group of channels reads:
 /// out = plain·A + (centred − s)·B + b.
 struct GroupMatrices: Sendable {
-  /// A and B, float32 `[C, g]`.
-  let plain: Buffer
-  let centred: Buffer
-  /// s and b, float32 `[C]` each.
-  let vectors: Buffer
+  /// A and B, `[C, g]` each, then s and b, `[C]` each.
+  let buffer: Buffer
+  let groups: ChannelGroups
 
-  init(_ compiler: inout PlanCompiler, _ groups: ChannelGroups) {
-    plain = compiler.temporary(floats: groups.channels * groups.size)
-    centred = compiler.temporary(floats: groups.channels * groups.size)
-    vectors = compiler.temporary(floats: 2 * groups.channels)
+  func plain(in context: Context) -> UnsafeMutablePointer<Float> { context.floats(buffer) }
+
+  func centred(in context: Context) -> UnsafeMutablePointer<Float> {
+    context.floats(buffer) + groups.channels * groups.size
   }
 
-  var buffers: [Buffer] { [plain, centred, vectors] }
+  func shift(in context: Context) -> UnsafeMutablePointer<Float> {
+    context.floats(buffer) + 2 * groups.channels * groups.size
+  }
+
+  func bias(in context: Context) -> UnsafeMutablePointer<Float> {
+    shift(in: context) + groups.channels
+  }
 }
 
 /// Mean and covariance of every group of channels, from either kind of statistics.

@@ -153,15 +153,14 @@ final class WhiteningStep: Step {
     }
     multiply(b, b, transposesLeft: true, into: a)
     let start = group * g
-    let vectors = context.floats(output.vectors) + start
-    let (shift, bias) = (vectors, vectors + groups.channels)
+    let (shift, bias) = (output.shift(in: context) + start, output.bias(in: context) + start)
     for i in 0..<g { shift[i] = Float(statistics.mean(start + i, in: context)) }
     bias.update(repeating: 0, count: g)
     guard isGradient else {
-      store(a, to: context.floats(output.centred) + start * g)
+      store(a, to: output.centred(in: context) + start * g)
       return addRemainders(times: a, to: bias, group, in: context)
     }
-    store(a, to: context.floats(output.plain) + start * g)
+    store(a, to: output.plain(in: context) + start * g)
     guard let crossMoments else { return }
     let moments = context.doubles(crossMoments) + group * (g + 1) * g
     let m = statistics.count(in: context)
@@ -171,7 +170,7 @@ final class WhiteningStep: Step {
       bias[j] = Float(sum)
     }
     covarianceGradient(moments, v, roots: roots, factor: 2 / m, a, b)
-    store(a, to: context.floats(output.centred) + start * g)
+    store(a, to: output.centred(in: context) + start * g)
     addRemainders(times: a, to: bias, group, in: context)
   }
 
@@ -201,7 +200,7 @@ final class WhiteningStep: Step {
     in context: Context
   ) {
     let (g, start) = (groups.size, group * groups.size)
-    let shift = context.floats(output.vectors) + start
+    let shift = output.shift(in: context) + start
     for j in 0..<g {
       var sum = Double(bias[j])
       for i in 0..<g {
@@ -272,16 +271,15 @@ final class GroupProductStep: Step {
   ) {
     let channels = groups.channels
     let y = context.floats(output) + start
-    let vectors = context.floats(matrices.vectors)
-    cnl_copy_rows(y, channels, vectors + channels, 0, count, channels)
+    cnl_copy_rows(y, channels, matrices.bias(in: context), 0, count, channels)
     if let plain {
-      multiply(context.floats(plain) + start, count, context.floats(matrices.plain), into: y)
+      multiply(context.floats(plain) + start, count, matrices.plain(in: context), into: y)
     }
     guard let centred else { return }
     cnl_combine(
       Int32(CNL_SUBTRACT.rawValue), scratch, channels, context.floats(centred) + start, channels, 1,
-      vectors, 0, 1, count, channels)
-    multiply(scratch, count, context.floats(matrices.centred), into: y)
+      matrices.shift(in: context), 0, 1, count, channels)
+    multiply(scratch, count, matrices.centred(in: context), into: y)
   }
 
   /// y += rows·matrix, group by group.

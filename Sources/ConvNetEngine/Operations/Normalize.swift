@@ -22,20 +22,35 @@ extension PlanCompiler {
     }
   }
 
-  /// The rows m, a and b.
+  /// The rows m, a and b: of running statistics and γ and β in a store computed when they have changed, of
+  /// any others in every run.
   private mutating func coefficients(of normalize: Normalize, channels: Int) -> Buffer {
+    let indices =
+      Array(1...normalize.statisticsCount)
+      + [normalize.scaleIndex, normalize.shiftIndex].compactMap { $0 }
     let statistics = (1...normalize.statisticsCount).map { input($0) }
     let scale = normalize.scaleIndex.map { input($0) }
     let shift = normalize.shiftIndex.map { input($0) }
     let moments = graph.nodes.first { $0.outputs.contains(node.inputs[1]) }
     let isMasked = normalize.source == .batch && moments?.inputs.count == 2
-    let coefficients = temporary(floats: 3 * channels)
-    emit(
+    let centres = options.batchNormalization == .fused
+    let step = { (output: Buffer) in
       CoefficientsStep(
         statistics: statistics, source: normalize.source, epsilon: normalize.epsilon, scale: scale,
-        shift: shift, isMasked: isMasked, centres: options.batchNormalization == .fused,
-        channels: channels, output: coefficients),
-      reads: statistics + [scale, shift].compactMap { $0 }, writes: [coefficients],
+        shift: shift, isMasked: isMasked, centres: centres, channels: channels, output: output)
+    }
+    let kind = [scale != nil, shift != nil, centres].map { $0 ? "1" : "0" }.joined()
+    if normalize.source == .running,
+      let packed = pack(
+        parameters: indices.map { node.inputs[$0] },
+        layout: "normalize/\(normalize.epsilon)/\(kind)", floatCount: 3 * channels,
+        make: { step($1) })
+    {
+      return packed
+    }
+    let coefficients = temporary(floats: 3 * channels)
+    emit(
+      step(coefficients), reads: indices.map { input($0) }, writes: [coefficients],
       suffix: "coefficients")
     return coefficients
   }
