@@ -102,7 +102,7 @@ import Testing
     return try builder.finish()
   }
 
-  @Test func oneSamplePerChannelIsAnError() throws {
+  @Test func trap1OneSamplePerChannelIsAnError() throws {
     let graph = try Graph(input: .features(4)) { $0.batchNormalization(name: "norm") }
     let training = try ResolveMode(.training).apply(to: graph)
     let error = #expect(throws: PlanError.self) {
@@ -114,7 +114,7 @@ import Testing
   }
 
   /// Mean/deviation of 10⁴, a constant channel, one outlier.
-  @Test(arguments: options) func difficultData(_ options: PlanOptions) throws {
+  @Test(arguments: options) func trap4DifficultData(_ options: PlanOptions) throws {
     let rows = 500
     var values = TestData.uniform([rows, 4], seed: 8).floats
     for row in 0..<rows {

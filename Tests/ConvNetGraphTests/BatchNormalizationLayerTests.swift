@@ -2,7 +2,7 @@ import ConvNetGraph
 import Testing
 
 @Suite struct BatchNormalizationLayerTests {
-  @Test func presetsSayWhatTheFrameworksMean() {
+  @Test func trap2PresetsSayWhatTheFrameworksMean() {
     let (pyTorch, keras, onnx) = (
       BatchNormalizationOptions.pyTorch, BatchNormalizationOptions.keras,
       BatchNormalizationOptions.onnx

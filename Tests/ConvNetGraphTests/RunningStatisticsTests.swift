@@ -22,7 +22,7 @@ import Testing
     statistics.updated(old, with: Moments(count: count, mean: mean, m2: m2))
   }
 
-  @Test func movesByTheDecay() throws {
+  @Test func trap2MovesByTheDecay() throws {
     // σ² = 8/4 and 20/4 unbiased, 8/5 and 20/5 of the population; ¾ of the old stays.
     for decay in [RunningDecay.keepOld(0.75), .takeNew(0.25)] {
       let new = try #require(update(statistics(decay), initial))
@@ -34,7 +34,7 @@ import Testing
     #expect(population.variance.floats == [0.75 + 0.25 * Float(8.0 / 5), 1.75])
   }
 
-  @Test func cumulatesToTheMeanOfAllBatches() throws {
+  @Test func trap2CumulatesToTheMeanOfAllBatches() throws {
     var values = initial
     for mean in [3.0, 6, 12] {
       values = try #require(update(statistics(.cumulative), values, mean: [mean, -mean]))
@@ -44,7 +44,7 @@ import Testing
     #expect(values.updateCount == Tensor(scalar: Int64(3)))
   }
 
-  @Test func keepsOldValuesAfterABadBatch() {
+  @Test func trap8KeepsOldValuesAfterABadBatch() {
     let update = {
       self.update(self.statistics(.keepOld(0.9), $0), self.initial, count: $1, mean: $2, m2: $3)
     }
@@ -55,7 +55,7 @@ import Testing
     #expect(update(.unbiased, .nan, [0, 0], [1, 1]) == nil)
   }
 
-  @Test func needsEnoughSamplesForTheEstimator() {
+  @Test func trap1NeedsEnoughSamplesForTheEstimator() {
     #expect(update(statistics(.keepOld(0.9)), initial, count: 1, m2: [0, 0]) == nil)
     #expect(update(statistics(.keepOld(0.9)), initial, count: 2) != nil)
     let population = statistics(.keepOld(0.9), .population)
@@ -63,7 +63,7 @@ import Testing
     #expect(update(population, initial, count: 0, mean: [0, 0], m2: [0, 0]) == nil)
   }
 
-  @Test(arguments: [Int64.max, -1]) func survivesACounterFromABrokenFile(_ counter: Int64) {
+  @Test(arguments: [Int64.max, -1]) func trap14SurvivesACounterFromABrokenFile(_ counter: Int64) {
     var values = initial
     values.updateCount = Tensor(scalar: counter)
     #expect(update(statistics(.cumulative), values) == nil)

@@ -26,7 +26,7 @@ import Testing
     #expect(moments.map(\.values) == [[Double(count)], count == 0 ? [0, 0] : [3, 3], [0, 0]])
   }
 
-  @Test func keepsDigitsFarFromZero() throws {
+  @Test func trap4KeepsDigitsFarFromZero() throws {
     // Two-pass: 1e8 ± 1 has M2 = 2 exactly, where E[x²] − E[x]² would have lost it.
     let x = ReferenceTensor([1e8 - 1, 1e8 + 1], shape: [2, 1])
     #expect(
@@ -34,7 +34,7 @@ import Testing
         == [[2], [1e8], [2]])
   }
 
-  @Test func normalisesWithThePopulationVariance() throws {
+  @Test func trap1NormalisesWithThePopulationVariance() throws {
     // σ² = 20/4 = 5 and ε = 4: x̂ = (x − 4)/3, and y = 6·x̂ + 1 = 2·(x − 4) + 1.
     let x = ReferenceTensor([1, 3, 5, 7], shape: [4, 1])
     let y = try evaluateInReference(
@@ -55,7 +55,7 @@ import Testing
     #expect(y[0].values == [0, 100, 1, 102])
   }
 
-  @Test func givesAConstantChannelItsShift() throws {
+  @Test func trap4GivesAConstantChannelItsShift() throws {
     let graph = try network(TensorType([4, 2]))
     let values = try values(graph, x: ReferenceTensor([3, 1, 3, 2, 3, 3, 3, 4], shape: [4, 2]))
     let results = try Reference(unbound: ResolveMode(.training).apply(to: graph))
@@ -75,7 +75,7 @@ import Testing
     #expect(sums.map(\.values) == [[8], [2]])
   }
 
-  @Test func subtractsTheMeansInTraining() throws {
+  @Test func trap3SubtractsTheMeansInTraining() throws {
     // x = 0, 0, 3, 3, …: mean 1.5, M2 = 9, σ = 1.5, x̂ = −1, −1, 1, 1. dy = 1, 2, 3, 6:
     // dβ/m = 3, dγ/m = (−1 − 2 + 3 + 6)/4 = 1.5; dx = γ/σ·(dy − 3 − 1.5·x̂), γ/σ = 2.
     let dx = try evaluateInReference(
@@ -87,7 +87,7 @@ import Testing
     #expect(dx[0].values == [-1, 1, -3, 3])
   }
 
-  @Test func onlyScalesWithRunningStatistics() throws {
+  @Test func trap3OnlyScalesWithRunningStatistics() throws {
     let dx = try evaluateInReference(
       .normalizeGradientInput(
         NormalizeGradient(axis: -1, epsilon: 0, source: .running, hasScale: true)),
@@ -98,7 +98,7 @@ import Testing
   }
 
   @Test(arguments: [[6, 3], [2, 5, 2], [2, 3, 2, 4], [2, 2, 3, 2, 1]] as [Shape])
-  func hasAGradientThroughTheBatch(_ shape: Shape) throws {
+  func trap3HasAGradientThroughTheBatch(_ shape: Shape) throws {
     for (scale, shift) in [(true, true), (true, false), (false, true), (false, false)] {
       let graph = try ResolveMode(.training).apply(
         to: network(TensorType(.float32, shape), scale: scale, shift: shift))
@@ -108,7 +108,7 @@ import Testing
     }
   }
 
-  @Test func hasAGradientWithRunningStatistics() throws {
+  @Test func trap3HasAGradientWithRunningStatistics() throws {
     let graph = try ResolveMode(.inference).apply(to: network(TensorType([3, 2, 2])))
     try finiteDifferenceCheck(
       graph, values(graph, x: TestData.doubles([3, 2, 2], seed: 4)),

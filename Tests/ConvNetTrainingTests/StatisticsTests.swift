@@ -25,7 +25,7 @@ import Testing
   // MARK: When they stay (USERS §9, traps 6 and 8)
 
   /// Forward passes of a training plan, evaluations and model snapshots commit nothing; a step commits once.
-  @Test func onlyAStepMovesThem() throws {
+  @Test func trap6OnlyAStepMovesThem() throws {
     let data = try bands(16, size: 8, classes: 2, seed: 6)
     let graph = try smallNetwork(size: 8, classes: 2)
     let trainer = try trainer(graph)
@@ -50,7 +50,7 @@ import Testing
   /// NaN or an infinity anywhere in a batch, or in one part of it, skips the step: every running statistic
   /// keeps its bits, and the count says so.
   @Test(arguments: [Float.nan, .infinity, -.infinity], [1, 2, 4])
-  func badBatchesLeaveThemAlone(_ bad: Float, _ steps: Int) throws {
+  func trap8BadBatchesLeaveThemAlone(_ bad: Float, _ steps: Int) throws {
     let graph = try Graph(input: .features(3)) {
       $0.batchNormalization().dense(4).batchNormalization().relu().dense(2)
     }
@@ -128,7 +128,7 @@ import Testing
   // MARK: Single samples, ghost batches, renormalisation
 
   /// Seventeen samples in batches of eight leave one, which has no variance between the dense layers.
-  @Test func aLastSampleFollowsThePolicy() throws {
+  @Test func trap1ALastSampleFollowsThePolicy() throws {
     let data = try bands(17, size: 8, classes: 2, seed: 5)
     func graph(_ policy: SingleSamplePolicy) throws -> Graph {
       try Graph(input: .image(height: 8, width: 8, channels: 1)) {

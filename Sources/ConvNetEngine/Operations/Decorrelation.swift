@@ -38,7 +38,9 @@ extension PlanCompiler {
       reads: [parts], writes: [outputs.moments], suffix: "sums")
   }
 
-  /// y = (x − μ)·Σ^(−1/2). The matrices of running statistics in a store are made when they have changed.
+  /// y = (x − μ)·Σ^(−1/2).
+  ///
+  /// The matrices of running statistics in a store are made when they have changed, others in every run.
   mutating func emitDecorrelate(_ decorrelate: Decorrelate) throws {
     let groups = ChannelGroups(shape(node.inputs[0]), size: decorrelate.groupSize)
     let x = input(0)
