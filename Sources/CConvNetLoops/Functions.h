@@ -26,6 +26,8 @@
   X(float, extreme, (const float *x, long n, int maximum), (x, n, maximum))                       \
   X(void, moments_block, (float *sum, float *square, const float *x, const float *shift, long     \
       rows, long channels), (sum, square, x, shift, rows, channels))                              \
+  X(void, moments_terms, (float *terms, const float *x, long row, const float *shift, long        \
+      rows, long channels), (terms, x, row, shift, rows, channels))                               \
   X(void, moments_merge, (double *mean, double *m2, double count, const float *sum, const         \
       float *square, const float *shift, double blockCount, long channels), (mean, m2, count,     \
       sum, square, shift, blockCount, channels))                                                  \
@@ -41,6 +43,8 @@
   X(void, gradient_sums_block, (float *sumG, float *sumGX, const float *dy, const float *x,       \
       const float *mean, long rows, long channels), (sumG, sumGX, dy, x, mean, rows,              \
       channels))                                                                                  \
+  X(void, gradient_terms, (float *terms, const float *dy, const float *x, long row, const         \
+      float *mean, long rows, long channels), (terms, dy, x, row, mean, rows, channels))          \
   X(void, normalize_gradient, (float *dx, const float *dy, const float *x, const float *m,        \
       const float *a, const float *b, const float *k, long rows, long channels, int               \
       nontemporal), (dx, dy, x, m, a, b, k, rows, channels, nontemporal))                         \

@@ -35,6 +35,7 @@ struct BatchNormalizationReport: Encodable {
     var worstChannel: Int
     var smallScaleCount: Int
     var smallVarianceCount: Int
+    var largeVarianceCount: Int
     var invalidCount: Int
     var findings: [Finding]
   }
@@ -42,6 +43,8 @@ struct BatchNormalizationReport: Encodable {
   var layer: String
   var channels: Int
   var axis: Int
+  /// The channels that a decorrelated layer whitens together.
+  var groupSize: Int?
   var epsilon: Double
   /// These five are nil where the layer keeps no running statistics.
   var decay: String?
@@ -64,6 +67,7 @@ struct BatchNormalizationReport: Encodable {
     let view = state.layer
     let tracks = view.options.tracksRunningStatistics
     (layer, channels, axis, epsilon) = (view.layer, view.channels, view.axis, view.options.epsilon)
+    groupSize = view.groupSize
     decay = tracks ? "\(view.options.decay)" : nil
     estimator = tracks ? view.options.runningVariance.rawValue : nil
     updateCount = state.updateCount
@@ -76,7 +80,8 @@ struct BatchNormalizationReport: Encodable {
         samples: found.samples, meanDivergence: found.meanDivergence,
         varianceRatio: Range(found.varianceRatio), worstChannel: found.worstChannel,
         smallScaleCount: found.smallScaleCount, smallVarianceCount: found.smallVarianceCount,
-        invalidCount: found.invalidCount, findings: found.findings.map(place.finding))
+        largeVarianceCount: found.largeVarianceCount, invalidCount: found.invalidCount,
+        findings: found.findings.map(place.finding))
     }
   }
 

@@ -129,15 +129,14 @@ struct RecalibrateCommand: ParsableCommand {
 
     /// The finding with this model and data in its remedy.
     func finding(_ finding: LayerDiagnosis.Finding) -> BatchNormalizationReport.Finding {
-      let command =
-        "convnet recalibrate \(Self.quoted(model)) --data \(Self.quoted(data))"
-        + (finding.kind == .frozenMismatch ? " --including-frozen" : "")
+      let command = "convnet recalibrate \(Self.quoted(model)) --data \(Self.quoted(data))"
       let general = "convnet recalibrate MODEL --data …"
       let isMended = finding.remedy.contains(general)
+      let flag = " --including-frozen"
       return BatchNormalizationReport.Finding(
         kind: finding.kind.rawValue, cause: finding.cause,
         remedy: finding.remedy.replacing(general, with: command),
-        command: isMended ? command : nil)
+        command: isMended ? command + (finding.remedy.contains(flag) ? flag : "") : nil)
     }
 
     /// A word as a shell reads it.

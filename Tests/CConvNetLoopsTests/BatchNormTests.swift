@@ -37,6 +37,32 @@ extension LoopTests {
       }
     }
 
+    /// Terms of a part of the channels of wider rows.
+    @Test(arguments: Variant.all, LoopTests.channels)
+    func terms(variant: Variant, channels: Int) {
+      variant.select()
+      defer { Variant.deselect() }
+      var noise = Noise(12)
+      let (rows, row) = (5, channels + 3)
+      let (x, dy) = (noise.integers(rows * row), noise.integers(rows * row))
+      let shift = noise.integers(channels)
+      var want = (0..<2).map { _ in [Double](repeating: 0, count: 2 * rows * channels) }
+      for r in 0..<rows {
+        for c in 0..<channels {
+          let (d, g) = (Double(x[r * row + c] - shift[c]), Double(dy[r * row + c]))
+          let i = 2 * r * channels + c
+          (want[0][i], want[0][i + channels]) = (d, d * d)
+          (want[1][i], want[1][i + channels]) = (g, g * d)
+        }
+      }
+      let (xs, dys, m) = (Buffer(x), Buffer(dy), Buffer(shift))
+      let t = Buffer(count: 2 * rows * channels)
+      cnl_moments_terms(t.pointer, xs.pointer, row, m.pointer, rows, channels)
+      check(t, want[0], "moments of \(channels)")
+      cnl_gradient_terms(t.pointer, dys.pointer, xs.pointer, row, m.pointer, rows, channels)
+      check(t, want[1], "gradient of \(channels)")
+    }
+
     @Test(arguments: Variant.all)
     func mergingMatchesTwoPasses(variant: Variant) {
       variant.select()

@@ -82,7 +82,7 @@ import Testing
   }
 
   /// One batch, recalibrated and then whitened by running statistics, is as white as by its own; diagnosis
-  /// is for variances by channel and passes the layer over.
+  /// compares means and variances.
   @Test func recalibratesExactly() throws {
     var model = try randomModel(graph(), seed: 5)
     try model.recalibrate(on: [x], lanes: lanes)
@@ -92,6 +92,12 @@ import Testing
     expectClose(
       try #require(model.state["white.running_cov"]).doubles, blocks,
       tolerance: Tolerance.ulps(1, magnitude: blocks.map(abs).max() ?? 0))
-    #expect(try model.diagnose(on: [x], lanes: lanes).isEmpty)
+    let healthy = try model.diagnose(on: [x], lanes: lanes)[0]
+    #expect(healthy.layer == "white" && healthy.channels == 4 && healthy.meanDivergence < 1e-6)
+    #expect(abs(healthy.varianceRatio.upperBound - 1) < 1e-6)
+    var changed = model
+    try changed.setState("white.running_cov", to: Tensor(repeating: Float.nan, shape: [4, 2]))
+    #expect(try changed.diagnose(on: [x], lanes: lanes)[0].invalidCount == 4)
+    #expect(try changed.statisticsChanges(since: model)[0].invalidCount == 4)
   }
 }

@@ -143,11 +143,25 @@ import Testing
       try changed.setState("n.running_var", to: Tensor([3, bad, 3, 3] as [Float]))
       let diagnosis = try changed.diagnose(on: [x], lanes: lanes)[0]
       #expect(diagnosis.findings.first?.kind == .notFinite && diagnosis.invalidCount == 1)
+      let frozen = try changed.freezingBatchNormalization()
+      let remedy = try frozen.diagnose(on: [x], lanes: lanes)[0].findings[0].remedy
+      #expect(remedy.contains("--data … --including-frozen;"), "\(remedy)")
     }
     changed = model
     try changed.setParameter("n.weight", to: Tensor([1, 1e-5, 1, 0] as [Float]))
     #expect(try changed.diagnose(on: [x], lanes: lanes)[0].smallScaleCount == 2)
     #expect(try kinds(changed, x) == [.deadScale])
+  }
+
+  /// A deviation of 3·10⁶, while everything is finite yet.
+  @Test func findsExplodingChannels() throws {
+    let graph = try Graph(input: .features(2)) { $0.batchNormalization(name: "n") }
+    var model = try Model(initializing: graph, seed: 1)
+    let noise = TestData.uniform([100, 2], in: -3...3, seed: 13).floats
+    let x = Tensor(noise.enumerated().map { $0 % 2 == 0 ? $1 * 2e6 : $1 }, shape: [100, 2])
+    try model.recalibrate(on: [x], lanes: lanes)
+    let diagnosis = try model.diagnose(on: [x], lanes: lanes)[0]
+    #expect(diagnosis.findings.map(\.kind) == [.exploding] && diagnosis.largeVarianceCount == 1)
   }
 
   @Test func findsConstantChannelsAndBadData() throws {

@@ -12,6 +12,37 @@ static void gradient_sums_block(
   channel_sums(SUMS_GRADIENT, sumG, sumGX, x, dy, mean, channels, rows, channels);
 }
 
+/// One vector of the terms of two sums, side by side `C` apart.
+INLINE void terms_at(
+    const int mode, float *t, const float *x, const float *g, const float *m, long c, long C,
+    long part) {
+  const vf d = load_some(x + c, part) - load_some(m + c, part);
+  const vf v = mode == SUMS_GRADIENT ? load_some(g + c, part) : d;
+  store_some(t + c, v, part);
+  store_some(t + C + c, v * d, part);
+}
+
+INLINE void write_terms(
+    const int mode, float *t, const float *x, const float *g, long row, const float *m, long rows,
+    long C) {
+  for (long r = 0; r < rows; r++, t += 2 * C, x += row, g += row) {
+    long c = 0;
+    for (; c + W <= C; c += W) terms_at(mode, t, x, g, m, c, C, 0);
+    if (c < C) terms_at(mode, t, x, g, m, c, C, C - c);
+  }
+}
+
+static void moments_terms(
+    float *terms, const float *x, long row, const float *shift, long rows, long channels) {
+  write_terms(SUMS_MOMENTS, terms, x, x, row, shift, rows, channels);
+}
+
+static void gradient_terms(
+    float *terms, const float *dy, const float *x, long row, const float *mean, long rows,
+    long channels) {
+  write_terms(SUMS_GRADIENT, terms, x, dy, row, mean, rows, channels);
+}
+
 /// (n, μ, M) ∪ (n′, μ′, M′) with δ = μ′ − μ:  μ + δ·n′/(n+n′),  M + M′ + δ²·n·n′/(n+n′).
 static void moments_merge(
     double *restrict mean, double *restrict m2, double count, const float *restrict sum,

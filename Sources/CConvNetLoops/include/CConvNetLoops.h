@@ -102,6 +102,10 @@ int cnl_all_finite(const float *x, long n);
 /// One block of rows (at most about 128): sum[c] = Σ(x − shift), square[c] = Σ(x − shift)².
 void cnl_moments_block(
     float *sum, float *square, const float *x, const float *shift, long rows, long channels);
+/// The terms of those sums, for others to add up: rows of x − shift, then (x − shift)², 2·channels in
+/// all, from rows of x that are `row` apart.
+void cnl_moments_terms(
+    float *terms, const float *x, long row, const float *shift, long rows, long channels);
 /// Merges such a block of `blockCount` rows into (count, mean, M2) by Chan's formula. `count` is
 /// what was merged before; the caller adds to it afterwards.
 void cnl_moments_merge(
@@ -123,6 +127,10 @@ void cnl_normalize_add(
 /// One block: sumG[c] = Σ dy, sumGX[c] = Σ dy·(x − mean[c]).
 void cnl_gradient_sums_block(
     float *sumG, float *sumGX, const float *dy, const float *x, const float *mean, long rows,
+    long channels);
+/// The terms of those sums: rows of dy, then dy·(x − mean), 2·channels in all.
+void cnl_gradient_terms(
+    float *terms, const float *dy, const float *x, long row, const float *mean, long rows,
     long channels);
 /// dx = dy·a[c] + (x − m[c])·b[c] + k[c]; dx may be dy or x.
 void cnl_normalize_gradient(

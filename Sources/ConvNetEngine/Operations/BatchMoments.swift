@@ -67,15 +67,9 @@ package enum ChannelLayout: Sendable {
   /// Rows whose float sums are merged in Double (DESIGN: blocks of at most 128).
   static let blockRows = 128
 
-  /// Rows that the `.blas` strategy passes over four times in turn: as many as stay in the first-level
-  /// cache, 16 KiB of it.
-  static func blasRows(_ channels: Int) -> Int {
-    max(8, min(blockRows, (4 << 10) / max(channels, 1)))
-  }
-
   /// Rows whose mean is the shift s: few, because every row read for it is read twice, and enough to lie
-  /// within some σ/√16 of the mean; where it does not, the range is read again.
-  static let shiftRows = 16
+  /// within some σ/√8 of the mean; where it does not, the range is read again.
+  static let shiftRows = 8
 }
 
 extension PlanCompiler {
@@ -142,9 +136,11 @@ final class RowMomentsStep: Step {
 
   var pieces: Int { rows.count }
   /// Shift, two block sums, and a row of doubles; then what BLAS needs.
-  var scratchByteCount: Int { (5 * stride + (strategy == .blas ? blasScratchCount : 0)) * 4 }
+  var scratchByteCount: Int {
+    (5 * stride + (strategy == .blas ? ColumnSums.scratchCount : 0)) * 4
+  }
 
-  var stride: Int { (channels + 15) / 16 * 16 }
+  private var stride: Int { (channels + 15) / 16 * 16 }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let range = rows.range(piece)
@@ -178,15 +174,18 @@ final class RowMomentsStep: Step {
     let sum = shift + stride
     let square = sum + stride
     mean.update(repeating: 0, count: 2 * channels)
+    let sums = ColumnSums(channels: channels)
+    let most = strategy == .blas ? sums.blockRows : ChannelLayout.blockRows
     var row = 0
     while row < count {
-      let block = min(ChannelLayout.blockRows, count - row)
+      let block = min(most, count - row)
+      let x = x + row * channels
       switch strategy {
-      case .fused: cnl_moments_block(sum, square, x + row * channels, shift, block, channels)
+      case .fused: cnl_moments_block(sum, square, x, shift, block, channels)
       case .blas:
-        sumByBLAS(
-          x + row * channels, rows: block, shift: shift, sum: sum, square: square,
-          scratch: shift + 5 * stride)
+        sums.sum(
+          rows: block, vector: shift, first: sum, second: square, scratch: shift + 5 * stride
+        ) { cnl_moments_terms($0, x + $1, $2, $3, $4, $5) }
       }
       cnl_moments_merge(mean, m2, Double(row), sum, square, shift, Double(block), channels)
       row += block

@@ -86,12 +86,14 @@ final class GradientSumsStep: Step {
 
   var pieces: Int { rows.count }
   /// The mean and two block sums; then what BLAS needs.
-  var scratchByteCount: Int { (3 * stride + (strategy == .blas ? blasScratchCount : 0)) * 4 }
+  var scratchByteCount: Int {
+    (3 * stride + (strategy == .blas ? max(ColumnSums.scratchCount, Self.planeBlock) : 0)) * 4
+  }
 
   /// Elements of a plane whose float sums are added up in Double.
-  static let planeBlock = 2048
+  private static let planeBlock = 2048
 
-  var stride: Int { (layout.channels + 15) / 16 * 16 }
+  private var stride: Int { (layout.channels + 15) / 16 * 16 }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let channels = layout.channels
@@ -108,16 +110,18 @@ final class GradientSumsStep: Step {
     let range = rows.range(piece)
     switch layout {
     case .rows:
+      let columns = ColumnSums(channels: channels)
+      let most = strategy == .blas ? columns.blockRows : ChannelLayout.blockRows
       var row = range.lowerBound
       while row < range.upperBound {
-        let block = min(ChannelLayout.blockRows, range.upperBound - row)
+        let block = min(most, range.upperBound - row)
         let (dy, x) = (context.floats(dy) + row * channels, context.floats(x) + row * channels)
         switch strategy {
         case .fused: cnl_gradient_sums_block(sumG, sumGX, dy, x, mean, block, channels)
         case .blas:
-          sumByBLAS(
-            dy: dy, x: x, rows: block, mean: mean, sumG: sumG, sumGX: sumGX,
-            scratch: mean + 3 * stride)
+          columns.sum(
+            rows: block, vector: mean, first: sumG, second: sumGX, scratch: mean + 3 * stride
+          ) { cnl_gradient_terms($0, dy + $1, x + $1, $2, $3, $4, $5) }
         }
         cnl_accumulate_doubles(sums, sumG, channels)
         cnl_accumulate_doubles(sums + channels, sumGX, channels)

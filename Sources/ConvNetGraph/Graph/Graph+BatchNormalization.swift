@@ -7,6 +7,8 @@ extension Graph {
     public let axis: Int
     /// The number of channels.
     public let channels: Int
+    /// The channels that a decorrelated layer whitens together; nil for batch norm proper.
+    public let groupSize: Int?
     /// The conventions; decay and variance say nothing where there are no running statistics.
     public let options: BatchNormalizationOptions
     /// Where training takes statistics from.
@@ -26,13 +28,13 @@ extension Graph {
     public var isFrozen: Bool { source == .running && !updates && !trainsAffine }
   }
 
-  /// The batch-normalisation layers, in the order of the graph.
+  /// The batch-normalisation layers, decorrelated ones among them, in the order of the graph.
   public var batchNormalizationViews: [BatchNormalizationView] {
-    batchNormalizations.map { layer in
+    let proper = batchNormalizations.map { layer in
       let (normalize, running) = (layer.normalize, layer.moments.running)
-      return BatchNormalizationView(
+      let view = BatchNormalizationView(
         layer: layer.name, axis: normalize.axis,
-        channels: type(of: nodes[layer.momentsIndex].outputs[1]).shape?.count ?? 0,
+        channels: type(of: nodes[layer.momentsIndex].outputs[1]).shape?.count ?? 0, groupSize: nil,
         options: BatchNormalizationOptions(
           epsilon: normalize.epsilon, decay: running?.decay ?? .cumulative,
           runningVariance: running?.estimator ?? .population, scale: normalize.hasScale,
@@ -41,7 +43,40 @@ extension Graph {
         trainsAffine: affineParameters(of: layer).contains { parameters[$0].isTrainable },
         running: running, scale: affineParameter(layer.normalize.scaleIndex, of: layer),
         shift: affineParameter(layer.normalize.shiftIndex, of: layer))
+      return (place: layer.momentsIndex, view: view)
     }
+    return (proper + decorrelations).sorted { $0.place < $1.place }.map(\.view)
+  }
+
+  /// Decorrelated layers that keep running statistics, each with the index of their node.
+  private var decorrelations: [(place: Int, view: BatchNormalizationView)] {
+    let producers = producers
+    return nodes.compactMap { node in
+      guard case .decorrelate(let attributes) = node.operation, attributes.source == .batch,
+        let place = producers[node.inputs[1].index],
+        case .covariance(let covariance) = nodes[place].operation, let running = covariance.running
+      else { return nil }
+      let affine = decorrelatedAffine(running.layer).map { parameters[$0] }
+      let scale = affine.first { $0.role == .normalizationScale }?.name
+      let shift = affine.first { $0.role == .normalizationShift }?.name
+      let view = BatchNormalizationView(
+        layer: running.layer, axis: -1,
+        channels: type(of: nodes[place].outputs[1]).shape?.count ?? 0,
+        groupSize: attributes.groupSize,
+        options: BatchNormalizationOptions(
+          epsilon: attributes.epsilon, decay: running.decay, runningVariance: running.estimator,
+          scale: scale != nil, shift: shift != nil, tracksRunningStatistics: true),
+        source: running.source, updates: running.updates,
+        trainsAffine: affine.contains(where: \.isTrainable), running: running, scale: scale,
+        shift: shift)
+      return (place, view)
+    }
+  }
+
+  /// The indices of a decorrelated layer's γ and β among the parameters.
+  private func decorrelatedAffine(_ layer: String) -> [Int] {
+    let names = ["\(layer).weight", "\(layer).bias"]
+    return parameters.indices.filter { names.contains(parameters[$0].name) }
   }
 
   /// The graph with the switches of batch-normalisation layers set; a switch not given stays.
@@ -99,9 +134,8 @@ extension Graph {
       guard case .covariance(let covariance) = nodes[index].operation,
         let layer = covariance.running?.layer
       else { return nil }
-      let names = ["\(layer).weight", "\(layer).bias"]
-      let affine = parameters.indices.filter { names.contains(parameters[$0].name) }
-      return SwitchedLayer(name: layer, statistics: index, affine: affine)
+      return SwitchedLayer(
+        name: layer, statistics: index, affine: decorrelatedAffine(layer))
     }
     return batchNormalizations.map {
       SwitchedLayer(

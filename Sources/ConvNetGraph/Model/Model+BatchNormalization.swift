@@ -9,7 +9,8 @@ extension Model {
     public let shift: Tensor?
     /// μ̂, float32 `[C]`; nil where the layer keeps no running statistics.
     public let runningMean: Tensor?
-    /// σ̂², float32 `[C]`; nil where the layer keeps no running statistics.
+    /// σ̂², float32 `[C]`, of a decorrelated layer the diagonal of its covariance; nil where the layer keeps
+    /// no running statistics.
     public let runningVariance: Tensor?
     /// The updates of the running statistics so far; nil where there are none.
     public let updateCount: Int?
@@ -22,7 +23,10 @@ extension Model {
         layer: layer, scale: layer.scale.flatMap { parameters[$0] },
         shift: layer.shift.flatMap { parameters[$0] },
         runningMean: layer.running.flatMap { state[$0.mean] },
-        runningVariance: layer.running.flatMap { state[$0.variance] },
+        runningVariance: layer.running.flatMap { state[$0.variance] }.map {
+          Tensor(
+            RunningStatistics.variances($0.doubles, channels: layer.channels).map { Float($0) })
+        },
         updateCount: layer.running.flatMap { state[$0.updateCount]?.doubles.first }
           .flatMap { Int(exactly: $0) })
     }

@@ -20,6 +20,13 @@ extension RunningStatistics {
     Values(mean: state(mean), variance: state(variance), updateCount: state(updateCount))
   }
 
+  /// The variance of each channel: the numbers themselves, or the diagonal of covariances `[C, g]`.
+  package static func variances(_ numbers: [Double], channels: Int) -> [Double] {
+    let size = channels == 0 ? 0 : numbers.count / channels
+    guard size > 1 else { return numbers }
+    return (0..<channels).map { numbers[$0 * size + $0 % size] }
+  }
+
   /// The layer's values with the names of its state.
   package func named(_ values: Values) -> [(name: String, value: Tensor)] {
     [(mean, values.mean), (variance, values.variance), (updateCount, values.updateCount)]

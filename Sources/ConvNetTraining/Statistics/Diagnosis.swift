@@ -5,7 +5,7 @@ extension Model {
   /// Compares the running statistics of every batch-normalisation layer with those of labelled data.
   ///
   /// The data run forward as in training, without dropout, so that each layer sees what recalibration
-  /// would see. Nothing changes.
+  /// would see. Nothing changes. Of decorrelated layers means and variances are compared, not covariances.
   ///
   /// - Parameters:
   ///   - data: a sample of what the model was trained on, or is to be used on.
@@ -18,7 +18,7 @@ extension Model {
   ) throws -> [LayerDiagnosis] {
     var collector = try StatisticsCollector(self, includesFrozen: true, lanes: lanes)
     try collector.run(data, batchSize: batchSize)
-    return collector.layers.filter(\.isChannelwise).map { LayerExamination(self, $0).diagnosis }
+    return collector.layers.map { LayerExamination(self, $0).diagnosis }
   }
 
   /// Compares the running statistics of every batch-normalisation layer with those of batches of inputs.
@@ -31,7 +31,7 @@ extension Model {
   public func diagnose(on batches: [Tensor], lanes: Lanes = .shared) throws -> [LayerDiagnosis] {
     var collector = try StatisticsCollector(self, includesFrozen: true, lanes: lanes)
     try collector.run(batches)
-    return collector.layers.filter(\.isChannelwise).map { LayerExamination(self, $0).diagnosis }
+    return collector.layers.map { LayerExamination(self, $0).diagnosis }
   }
 }
 
@@ -53,23 +53,21 @@ struct LayerExamination {
   init(_ model: Model, _ layer: StatisticsCollector.Layer) {
     running = layer.running
     batch = Moments.pooledRegardlessOfOrder(layer.batches)
-    mean = model.state[running.mean]?.doubles ?? []
-    variance = model.state[running.variance]?.doubles ?? []
+    let mean = model.state[running.mean]?.doubles ?? []
+    self.mean = mean
+    func variances(_ numbers: [Double]) -> [Double] {
+      RunningStatistics.variances(numbers, channels: mean.count)
+    }
+    variance = variances(model.state[running.variance]?.doubles ?? [])
     let updates = model.state[running.updateCount]?.doubles.first ?? 0
     updateCount = Int(max(0, min(updates, 1e15)))
-    batchVariance = batch?.variance(running.estimator) ?? variance
+    batchVariance = batch?.variance(running.estimator).map(variances) ?? variance
     invalidBatches = layer.invalidBatches
     smallestBatch = layer.batches.map(\.count).min() ?? 0
-    let normalize = model.graph.normalization(of: running)
-    epsilon = normalize?.attributes.epsilon ?? 0
-    func values(_ index: Int?) -> [Double]? {
-      guard let index, let value = normalize?.node.inputs[index],
-        let name = model.graph.parameters.first(where: { $0.value == value })?.name
-      else { return nil }
-      return model.parameters[name]?.doubles
-    }
-    scale = values(normalize?.attributes.scaleIndex)
-    shift = values(normalize?.attributes.shiftIndex)
+    let view = model.graph.batchNormalizationViews.first { $0.running?.mean == layer.running.mean }
+    epsilon = view?.options.epsilon ?? 0
+    scale = view?.scale.flatMap { model.parameters[$0]?.doubles }
+    shift = view?.shift.flatMap { model.parameters[$0]?.doubles }
   }
 
   // MARK: Measures
@@ -101,6 +99,13 @@ struct LayerExamination {
     return scale.count { abs($0) <= largest / 1000 }
   }
 
+  /// Channels whose variance, running or of the batch, is finite and beyond the limit.
+  private var explodingChannels: [Int] {
+    variance.indices.filter { c in
+      [variance[c], batchVariance[c]].contains { $0.isFinite && $0 > Self.explosion }
+    }
+  }
+
   private var isFrozen: Bool { !running.updates }
 
   var diagnosis: LayerDiagnosis {
@@ -117,7 +122,8 @@ struct LayerExamination {
       meanDivergence: distances.filter(\.isFinite).max() ?? 0,
       varianceRatio: (finite.min() ?? 1)...(finite.max() ?? 1), worstChannel: worst,
       smallScaleCount: smallScales, smallVarianceCount: batchVariance.count { $0 <= epsilon },
-      invalidCount: invalidChannels.count, findings: findings(distances, ratios))
+      largeVarianceCount: explodingChannels.count, invalidCount: invalidChannels.count,
+      findings: findings(distances, ratios))
   }
 
   /// log₂ of a ratio's size, by its exponent: enough to compare.
@@ -133,7 +139,15 @@ struct LayerExamination {
   private static let ratioLimit = 2.0
   /// Below so many samples the variance of a batch is off by a quarter and more as a rule: √(2/32).
   private static let tinyBatch = 32.0
-  private static let recalibration = "Mend it with: convnet recalibrate MODEL --data …"
+  /// A deviation of a million: squares of what lies thirteen orders further are beyond float32, and
+  /// activations that grew this far do not stop here.
+  private static let explosion = 1e12
+
+  /// The command that recalibrates this layer.
+  private var recalibrate: String {
+    "convnet recalibrate MODEL --data …" + (isFrozen ? " --including-frozen" : "")
+  }
+  private var recalibration: String { "Mend it with: \(recalibrate)" }
 
   private func findings(_ distances: [Double], _ ratios: [Double]) -> [LayerDiagnosis.Finding] {
     var findings: [LayerDiagnosis.Finding] = []
@@ -146,7 +160,7 @@ struct LayerExamination {
         .notFinite,
         "\(invalid.count) of \(mean.count) channels, the first being \(invalid[0]), hold a number that "
           + "is not finite or a negative variance: the training that made them diverged.",
-        "Where only running statistics are concerned: convnet recalibrate MODEL --data …; otherwise "
+        "Where only running statistics are concerned: \(recalibrate); otherwise "
           + "go back to an earlier checkpoint and lower the learning rate.")
     }
     if invalidBatches > 0 {
@@ -156,6 +170,16 @@ struct LayerExamination {
           + "one, give infinities or NaN.",
         "Mend the data and the layers before; recalibration refuses such input.")
     }
+    let exploding = explodingChannels
+    if let first = exploding.first {
+      add(
+        .exploding,
+        "\(exploding.count) of \(mean.count) channels, the first being \(first), have a variance beyond "
+          + "\(Self.explosion): activations grow from layer to layer or from step to step, until they are "
+          + "not finite.",
+        "Lower the learning rate or warm it up, normalise the data, or initialise with smaller weights."
+      )
+    }
     let diverges =
       distances.contains { $0 > Self.meanLimit }
       || ratios.contains { $0 > Self.ratioLimit || $0 < 1 / Self.ratioLimit }
@@ -164,7 +188,7 @@ struct LayerExamination {
         .neverUpdated,
         "The running statistics have never been updated: training ran without this layer's batch "
           + "statistics, or the model was imported without them.",
-        Self.recalibration)
+        recalibration)
     } else if diverges {
       findings.append(cause(distances, ratios))
     }
@@ -184,8 +208,7 @@ struct LayerExamination {
       return LayerDiagnosis.Finding(
         kind: .frozenMismatch,
         cause: "\(measure) the layer is frozen on statistics of other data.",
-        remedy: "Unfreeze it and train on, or recalibrate it unfrozen: convnet recalibrate MODEL "
-          + "--data …")
+        remedy: "Unfreeze it and train on, or: \(recalibrate)")
     }
     let initial = initialWeight
     if initial > 0.01 {
@@ -193,7 +216,7 @@ struct LayerExamination {
         kind: .tooFewUpdates,
         cause: "\(measure) after \(updateCount) updates the initial values still weigh "
           + "\(Self.rounded(initial * 100)) %, too few updates for the decay.",
-        remedy: "Train longer or with a faster decay, or: convnet recalibrate MODEL --data …")
+        remedy: "Train longer or with a faster decay, or: \(recalibrate)")
     }
     if smallestBatch < Self.tinyBatch {
       return LayerDiagnosis.Finding(
@@ -208,7 +231,7 @@ struct LayerExamination {
       cause:
         "\(measure) the weights moved on since the last updates, or the data are of another kind "
         + "or normalised otherwise than in training.",
-      remedy: Self.recalibration)
+      remedy: recalibration)
   }
 
   /// What is left of the values that running statistics started from.
@@ -255,25 +278,5 @@ struct LayerExamination {
     var scale = 1.0
     while abs(value) * scale < 100 { scale *= 10 }
     return (value * scale).rounded() / scale
-  }
-}
-
-extension Graph {
-  /// The normalisation that reads the moments of a layer.
-  fileprivate func normalization(
-    of running: RunningStatistics
-  ) -> (node: Node, attributes: Normalize)? {
-    for moments in nodes {
-      guard case .batchMoments(let attributes) = moments.operation,
-        attributes.running?.mean == running.mean
-      else { continue }
-      for node in nodes {
-        guard case .normalize(let normalize) = node.operation, normalize.source == .batch,
-          node.inputs[1] == moments.outputs[0]
-        else { continue }
-        return (node, normalize)
-      }
-    }
-    return nil
   }
 }

@@ -7,6 +7,8 @@ public struct LayerDiagnosis: Hashable, Sendable {
     public enum Kind: String, Hashable, Sendable, CaseIterable {
       /// A running statistic, γ or β is infinite or not a number, or a variance is negative.
       case notFinite
+      /// Channels whose variance is so large that it will not stay finite.
+      case exploding
       /// The layer has never been updated.
       case neverUpdated
       /// Too few updates for the decay: the initial values still weigh in.
@@ -54,6 +56,8 @@ public struct LayerDiagnosis: Hashable, Sendable {
   public var smallScaleCount: Int
   /// Channels with a batch variance below ε.
   public var smallVarianceCount: Int
+  /// Channels with a finite variance, running or of the batch, beyond 10¹².
+  public var largeVarianceCount: Int
   /// Channels with a running statistic, γ or β that is infinite or not a number, or a negative variance.
   public var invalidCount: Int
   /// What is wrong, the gravest first; empty for a healthy layer.

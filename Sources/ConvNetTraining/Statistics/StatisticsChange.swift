@@ -27,7 +27,8 @@ extension Model {
     try graph.batchNormalizationViews.compactMap { view in
       guard let running = view.running else { return nil }
       func numbers(_ model: Model, _ name: String) throws -> [Double] {
-        let values = model.state[name]?.doubles ?? []
+        let values = RunningStatistics.variances(
+          model.state[name]?.doubles ?? [], channels: view.channels)
         guard values.count == view.channels else {
           throw GraphError(
             .mismatchedParameters, "has \(values.count) numbers, not \(view.channels)", at: name)

@@ -6,8 +6,6 @@ struct StatisticsCollector {
   /// What one layer saw.
   struct Layer {
     let running: RunningStatistics
-    /// Whether M2 is a number a channel, as batch norm's is and a decorrelation's is not.
-    let isChannelwise: Bool
     /// The moments of each batch.
     var batches: [Moments] = []
     /// Batches whose moments were not finite and left out; an error unless frozen layers are looked at.
@@ -43,8 +41,7 @@ struct StatisticsCollector {
       guard let running = node.operation.running, includesFrozen || running.updates,
         !layers.contains(where: { $0.running.mean == running.mean })
       else { continue }
-      let isChannelwise = if case .batchMoments = node.operation { true } else { false }
-      layers.append(Layer(running: running, isChannelwise: isChannelwise))
+      layers.append(Layer(running: running))
     }
   }
 
