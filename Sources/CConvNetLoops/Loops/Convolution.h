@@ -5,10 +5,20 @@ static void im2row(
     float *dst, const float *x, const cnl_window *w, long firstChannel, long channelCount,
     long first, long count) {
   const long kernelRow = w->kernelWidth * channelCount;
+  const long reach = (w->kernelWidth - 1) * w->dilationWidth;
   const int whole = channelCount == w->channels && w->dilationWidth == 1;
-  for (long i = 0; i < count; i++) {
-    const long oy = (first + i) / w->outputWidth, ox = (first + i) % w->outputWidth;
-    const tap_range v = vertical_taps(w, oy), h = horizontal_taps(w, ox);
+  if (count <= 0) return;
+  // Divisions would cost more than the copy of a 1 × 1 kernel: one for a row, and at its ends.
+  long oy = first / w->outputWidth, ox = first % w->outputWidth;
+  tap_range v = vertical_taps(w, oy);
+  for (long i = 0; i < count; i++, ox++) {
+    if (ox == w->outputWidth) {
+      ox = 0;
+      v = vertical_taps(w, ++oy);
+    }
+    const long origin = ox * w->strideWidth - w->padLeft;
+    const int inside = origin >= 0 && origin + reach < w->width;
+    const tap_range h = inside ? (tap_range){0, w->kernelWidth} : horizontal_taps(w, ox);
     for (long ky = 0; ky < w->kernelHeight; ky++, dst += kernelRow) {
       if (ky < v.first || ky >= v.last || h.first == h.last) {
         zero_floats(dst, kernelRow);
