@@ -87,8 +87,8 @@
       float lo, float hi, long rows, long columns), (y, yRow, bias, r, rRow, lo, hi, rows,        \
       columns))                                                                                   \
   X(void, depthwise, (float *y, const float *x, const float *w, const float *bias, float lo,      \
-      float hi, const cnl_window *win, long firstRow, long lastRow), (y, x, w, bias, lo, hi,      \
-      win, firstRow, lastRow))                                                                    \
+      float hi, const cnl_window *win, long firstRow, long lastRow, long firstChannel, long       \
+      lastChannel), (y, x, w, bias, lo, hi, win, firstRow, lastRow, firstChannel, lastChannel))                                                                    \
   X(void, depthwise_input_gradient, (float *dx, const float *dy, const float *w, const            \
       cnl_window *win, long firstRow, long lastRow), (dx, dy, w, win, firstRow, lastRow))         \
   X(void, depthwise_filter_gradient, (double *dw, const float *dy, const float *x, const          \

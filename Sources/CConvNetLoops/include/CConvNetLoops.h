@@ -200,12 +200,12 @@ void cnl_bias_add_clamp(
     float *y, long yRow, const float *bias, const float *r, long rRow, float lo, float hi,
     long rows, long columns);
 
-/// Depthwise convolution, w[kernelHeight][kernelWidth][channels]: output rows [firstRow, lastRow)
-/// of one image, y = clamp(bias[c] + Σ x·w, lo, hi). y and x point at the whole image's first
-/// element.
+/// Depthwise convolution, w[kernelHeight][kernelWidth][channels]: channels [firstChannel,
+/// lastChannel) of output rows [firstRow, lastRow) of one image, y = clamp(bias[c] + Σ x·w, lo, hi).
+/// y and x point at the whole image's first element.
 void cnl_depthwise(
     float *y, const float *x, const float *w, const float *bias, float lo, float hi,
-    const cnl_window *win, long firstRow, long lastRow);
+    const cnl_window *win, long firstRow, long lastRow, long firstChannel, long lastChannel);
 /// Rows [firstRow, lastRow) of dx, overwritten; the window is that of the forward pass.
 void cnl_depthwise_input_gradient(
     float *dx, const float *dy, const float *w, const cnl_window *win, long firstRow, long lastRow);
