@@ -133,43 +133,6 @@ static void pack_panels_transposed(float *dst, const float *w, long wRow, long k
   }
 }
 
-enum { NARROW_ROWS = 8 };
-
-/// `rows` neighbouring rows of columns [0, W) or `part`: every sum runs along k in order.
-INLINE void narrow_block(
-    float *c, long cRow, const float *a, long aRow, const float *b, long bRow, long rows, long k,
-    long part, int accumulates) {
-  vf t[NARROW_ROWS];
-  UNROLL for (long r = 0; r < rows; r++) {
-    t[r] = accumulates ? load_some(c + r * cRow, part) : splat(0);
-  }
-  for (long i = 0; i < k; i++, b += bRow) {
-    const vf v = load_some(b, part);
-    UNROLL for (long r = 0; r < rows; r++) {
-      t[r] += splat(a[r * aRow + i]) * v;
-    }
-  }
-  UNROLL for (long r = 0; r < rows; r++) store_some(c + r * cRow, t[r], part);
-}
-
-static void narrow_product(
-    float *c, long cRow, const float *a, long aRow, const float *b, long bRow, long rows, long k,
-    long n, int accumulates) {
-  for (long j = 0; j < n; j += W) {
-    const long part = n - j < W ? n - j : 0;
-    long r = 0;
-    for (; r + NARROW_ROWS <= rows; r += NARROW_ROWS) {
-      narrow_block(
-          c + r * cRow + j, cRow, a + r * aRow, aRow, b + j, bRow, NARROW_ROWS, k, part,
-          accumulates);
-    }
-    for (; r < rows; r++) {
-      narrow_block(
-          c + r * cRow + j, cRow, a + r * aRow, aRow, b + j, bRow, 1, k, part, accumulates);
-    }
-  }
-}
-
 static void bias_clamp(
     float *y, long yRow, const float *bias, float lo, float hi, long rows, long columns) {
   const apply_operands o = {
