@@ -82,17 +82,17 @@
       k, n))                                                                                      \
   X(void, pack_panels_transposed, (float *dst, const float *w, long wRow, long k, long n),        \
       (dst, w, wRow, k, n))                                                                       \
-  X(void, narrow_product, (float *c, long cRow, const float *a, long aRow, const float *b, long    \
-      bRow, long rows, long k, long n, int accumulates), (c, cRow, a, aRow, b, bRow, rows, k, n,  \
-      accumulates))                                                                               \
   X(void, bias_clamp, (float *y, long yRow, const float *bias, float lo, float hi, long rows,     \
       long columns), (y, yRow, bias, lo, hi, rows, columns))                                      \
   X(void, bias_add_clamp, (float *y, long yRow, const float *bias, const float *r, long rRow,     \
       float lo, float hi, long rows, long columns), (y, yRow, bias, r, rRow, lo, hi, rows,        \
       columns))                                                                                   \
+  X(void, panel_product, (float *c, long cRow, const float *a, long aRow, const float *b, long    \
+      bRow, long rows, long depth, long columns, int accumulates), (c, cRow, a, aRow, b, bRow,    \
+      rows, depth, columns, accumulates))                                                         \
   X(void, depthwise, (float *y, const float *x, const float *w, const float *bias, float lo,      \
-      float hi, const cnl_window *win, long firstRow, long lastRow), (y, x, w, bias, lo, hi,      \
-      win, firstRow, lastRow))                                                                    \
+      float hi, const cnl_window *win, long firstRow, long lastRow, long firstChannel, long       \
+      lastChannel), (y, x, w, bias, lo, hi, win, firstRow, lastRow, firstChannel, lastChannel))   \
   X(void, depthwise_input_gradient, (float *dx, const float *dy, const float *w, const            \
       cnl_window *win, long firstRow, long lastRow), (dx, dy, w, win, firstRow, lastRow))         \
   X(void, depthwise_filter_gradient, (double *dw, const float *dy, const float *x, const          \

@@ -66,23 +66,21 @@ struct PanelKernels: Sendable {
   /// C[rows × columns] = A·B, or C += A·B, of at most 64 columns, with the same bits for a row whatever
   /// stands beside it.
   ///
-  /// OpenBLAS 0.3.21's small-matrix kernels of SkylakeX and Cooperlake take a buffer from malloc where 1
-  /// to 8 columns are left over from vectors of 16, and then add up a row differently in blocks of 4 rows
-  /// and in fewer (found by trying all sizes). Those columns take a loop of our own.
+  /// OpenBLAS 0.3.21's small-matrix kernels of SkylakeX and Cooperlake sum every element in the order of
+  /// k with fused products, and so does our loop: both give the same bits (found by trying all sizes), and
+  /// the loop is at least as fast for few rows. But where 1 to 8 columns are left over from vectors of 16,
+  /// those kernels take a buffer from malloc and add up a row differently in blocks of 4 rows and in
+  /// fewer: there the loop computes all rows.
   func multiply(
     rows: Int, columns: Int, depth: Int, a: UnsafePointer<Float>, lda: Int,
     b: UnsafePointer<Float>, ldb: Int, accumulates: Bool, c: UnsafeMutablePointer<Float>, ldc: Int
   ) {
-    let tail = columns % 16
-    let main = depth == 0 ? 0 : hasSmallMatrixKernel && tail <= 8 ? columns - tail : columns
-    if main > 0 {
+    if rows <= 16 || depth == 0 || (hasSmallMatrixKernel && 1...8 ~= columns % 16) {
+      cnl_panel_product(c, ldc, a, lda, b, ldb, rows, depth, columns, accumulates ? 1 : 0)
+    } else {
       UncheckedBLAS.sgemm(
-        m: rows, n: main, k: depth, a: a, lda: lda, b: b, ldb: ldb, beta: accumulates ? 1 : 0,
+        m: rows, n: columns, k: depth, a: a, lda: lda, b: b, ldb: ldb, beta: accumulates ? 1 : 0,
         c: c, ldc: ldc)
-    }
-    if main < columns {
-      cnl_narrow_product(
-        c + main, ldc, a, lda, b + main, ldb, rows, depth, columns - main, accumulates ? 1 : 0)
     }
   }
 

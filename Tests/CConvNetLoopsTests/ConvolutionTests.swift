@@ -30,40 +30,6 @@ extension LoopTests {
       }
     }
 
-    /// Also that a row has the same bits alone and among others.
-    @Test(arguments: Variant.all) func narrowProduct(variant: Variant) {
-      variant.select()
-      defer { Variant.deselect() }
-      var noise = Noise(22)
-      for n in 1...9 {
-        for (rows, k) in [(1, 5), (7, 1), (8, 3), (19, 33), (3, 0)] {
-          let (aRow, bRow, cRow) = (k + 2, n + 1, n + 3)
-          let (a, b) = (noise.floats(rows * aRow), noise.floats(k * bRow))
-          let (c, alone) = (Buffer([Float](repeating: 3, count: rows * cRow)), Buffer(count: n))
-          let (left, right) = (Buffer(a), Buffer(b))
-          cnl_narrow_product(
-            c.pointer, cRow, left.pointer, aRow, right.pointer, bRow, rows, k, n, 0)
-          var want = [Double](repeating: 3, count: rows * cRow)
-          for r in 0..<rows {
-            for j in 0..<n {
-              want[r * cRow + j] = (0..<k).reduce(0) {
-                $0 + Double(a[r * aRow + $1]) * Double(b[$1 * bRow + j])
-              }
-            }
-            cnl_narrow_product(
-              alone.pointer, n, left.pointer + r * aRow, aRow, right.pointer, bRow, 1, k, n, 0)
-            #expect(alone.values == Array(c.values[(r * cRow)..<(r * cRow + n)]))
-          }
-          // k roundings of sums below k, each at most half a unit: k²·2⁻²⁴.
-          check(c, want, "\(rows)×\(k)×\(n)") { _, _ in Double(k * k) * 0x1p-24 }
-          cnl_narrow_product(
-            c.pointer, cRow, left.pointer, aRow, right.pointer, bRow, rows, k, n, 1)
-          for i in want.indices where i % cRow < n { want[i] *= 2 }
-          check(c, want, "\(rows)×\(k)×\(n) twice") { _, _ in 3 * Double(k * k) * 0x1p-24 }
-        }
-      }
-    }
-
     @Test(arguments: Variant.all, WindowCases.channels)
     func im2colTap(variant: Variant, channels: Int) {
       variant.select()

@@ -31,8 +31,11 @@ extension LoopTests {
         let gradient = Buffer(count: w.inputCount)
         let filter = Buffer([Double](repeating: 1, count: w.taps * channels), canary: 99)
         for (first, last) in [(0, split), (split, w.outputHeight)] {
-          cnl_depthwise(
-            output.pointer, xs.pointer, ks.pointer, Buffer(bias).pointer, -20, 20, &w, first, last)
+          for (low, high) in [(0, channels / 2), (channels / 2, channels)] {
+            cnl_depthwise(
+              output.pointer, xs.pointer, ks.pointer, Buffer(bias).pointer, -20, 20, &w, first,
+              last, low, high)
+          }
           cnl_depthwise_filter_gradient(filter.pointer, dys.pointer, xs.pointer, &w, first, last)
         }
         for (first, last) in [(0, inputSplit), (inputSplit, w.height)] {
@@ -56,7 +59,7 @@ extension LoopTests {
       let k = Buffer([Float](repeating: 1, count: 9 * 17))
       let bias = Buffer([Float](repeating: 0, count: 17))
       cnl_depthwise(
-        y.pointer, Buffer(x).pointer, k.pointer, bias.pointer, 0, 6, &w, 0, w.outputHeight)
+        y.pointer, Buffer(x).pointer, k.pointer, bias.pointer, 0, 6, &w, 0, w.outputHeight, 0, 17)
       let touched = y.values.indices.filter { y.pointer[$0].isNaN }
       #expect(touched.count == 9 && touched.allSatisfy { $0 % 17 == 16 })
     }

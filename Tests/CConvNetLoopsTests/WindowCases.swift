@@ -29,6 +29,10 @@ enum WindowCases {
     window(4, 4, kernel: (2, 2), stride: 2, pad: (0, 0, 0, 0)),
     window(3, 3, kernel: (3, 2), pad: (4, 3, 4, 3)),
     window(3, 20, kernel: (3, 3), pad: (1, 1, 1, 1)),
+    window(2, 5, kernel: (3, 3), pad: (1, 1, 1, 1)),
+    window(1, 6, kernel: (3, 3), pad: (1, 1, 1, 1)),
+    window(5, 12, kernel: (3, 3), stride: 2, pad: (1, 1, 0, 0)),
+    window(6, 5, kernel: (3, 3), pad: (2, 2, 0, 0)),
   ]
 
   static let channels = [1, 3, 8, 16, 19, 33, 64, 70]

@@ -44,6 +44,35 @@ import Testing
     }
   }
 
+  /// A row has the same bits whatever the number of rows, so that it does not matter which of OpenBLAS's
+  /// kernels or of our loops computes it, for every kind of last panel and a sum in two parts.
+  @Test func rowsOfDenseLayers() async {
+    await #expect(processExitsWith: .success) {
+      guard BLAS.bootstrap(kernel: .recommended).hasSmallMatrixKernel else { return }
+      try BatchPositionTests.checkRows()
+    }
+  }
+
+  private static func checkRows() throws {
+    let (most, depth) = (100, 330)
+    let rows = TestData.uniform([most, depth], seed: 6)
+    for columns in [1, 2, 4, 5, 8, 10, 17, 24, 39, 40, 48, 64, 71, 130] {
+      let graph = try Graph(input: .features(depth)) { $0.dense(columns) }
+      let model = try randomModel(graph, seed: 5)
+      let alone = try (0..<most).flatMap { row in
+        let one = Array(rows.floats[(row * depth)...].prefix(depth))
+        return try run(model, Tensor(one, shape: [1, depth]), lanes: TestLanes.all[0]).floats
+      }
+      for count in [2, 3, 7, 12, 16, 17, 48, 49, 60, 61, 96, 100] {
+        let part = Tensor(Array(rows.floats.prefix(count * depth)), shape: [count, depth])
+        let together = try run(model, part, lanes: TestLanes.all[1]).floats
+        guard together == Array(alone.prefix(count * columns)) else {
+          fatalError("One of \(count) rows of \(columns) columns has other bits than alone.")
+        }
+      }
+    }
+  }
+
   private static func check(_ graph: Graph, size: Shape) throws {
     let model = try randomModel(graph, seed: 3)
     for count in [5, 14] {

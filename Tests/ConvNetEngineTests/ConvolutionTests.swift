@@ -60,6 +60,12 @@ import Testing
     Geometry(input: [2, 6, 7, 5], kernel: [3, 3], groups: 5, filters: 5),
     Geometry(input: [2, 7, 7, 33], kernel: [3, 3], stride: [2, 2], groups: 33, filters: 33),
     Geometry(input: [1, 5, 6, 3], kernel: [3, 3], groups: 3, filters: 6),
+    // Depthwise in pieces of channels and of rows.
+    Geometry(input: [2, 9, 8, 70], kernel: [3, 3], groups: 70, filters: 70),
+    Geometry(
+      input: [1, 45, 38, 20], kernel: [3, 3], stride: [1, 1], groups: 20, filters: 20, bias: false),
+    // Thin: rows that are no multiple of a block, more filters than two vectors.
+    Geometry(input: [3, 4, 21, 3], kernel: [3, 3], filters: 35),
     // A kernel smaller than its stride leaves pixels that nothing reads.
     Geometry(input: [1, 8, 9, 2], kernel: [2, 2], stride: [3, 3], padding: .valid, filters: 3),
     // More rows than one call of sgemm, more filters than one panel, a deep product.

@@ -23,6 +23,7 @@
 #include "BatchCoefficients.h"
 #include "Window.h"
 #include "Convolution.h"
+#include "PanelProduct.h"
 #include "Depthwise.h"
 #include "DepthwiseInput.h"
 #include "DepthwiseFilter.h"

@@ -5,10 +5,20 @@ static void im2row(
     float *dst, const float *x, const cnl_window *w, long firstChannel, long channelCount,
     long first, long count) {
   const long kernelRow = w->kernelWidth * channelCount;
+  const long reach = (w->kernelWidth - 1) * w->dilationWidth;
   const int whole = channelCount == w->channels && w->dilationWidth == 1;
-  for (long i = 0; i < count; i++) {
-    const long oy = (first + i) / w->outputWidth, ox = (first + i) % w->outputWidth;
-    const tap_range v = vertical_taps(w, oy), h = horizontal_taps(w, ox);
+  if (count <= 0) return;
+  // Divisions would cost more than the copy of a 1 × 1 kernel: one for a row, and at its ends.
+  long oy = first / w->outputWidth, ox = first % w->outputWidth;
+  tap_range v = vertical_taps(w, oy);
+  for (long i = 0; i < count; i++, ox++) {
+    if (ox == w->outputWidth) {
+      ox = 0;
+      v = vertical_taps(w, ++oy);
+    }
+    const long origin = ox * w->strideWidth - w->padLeft;
+    const int inside = origin >= 0 && origin + reach < w->width;
+    const tap_range h = inside ? (tap_range){0, w->kernelWidth} : horizontal_taps(w, ox);
     for (long ky = 0; ky < w->kernelHeight; ky++, dst += kernelRow) {
       if (ky < v.first || ky >= v.last || h.first == h.last) {
         zero_floats(dst, kernelRow);
@@ -120,43 +130,6 @@ static void pack_panels_transposed(float *dst, const float *w, long wRow, long k
     const long width = n - c < PANEL ? n - c : PANEL;
     transpose(dst, width, w + c * wRow, wRow, width, k);
     dst += width * k;
-  }
-}
-
-enum { NARROW_ROWS = 8 };
-
-/// `rows` neighbouring rows of columns [0, W) or `part`: every sum runs along k in order.
-INLINE void narrow_block(
-    float *c, long cRow, const float *a, long aRow, const float *b, long bRow, long rows, long k,
-    long part, int accumulates) {
-  vf t[NARROW_ROWS];
-  UNROLL for (long r = 0; r < rows; r++) {
-    t[r] = accumulates ? load_some(c + r * cRow, part) : splat(0);
-  }
-  for (long i = 0; i < k; i++, b += bRow) {
-    const vf v = load_some(b, part);
-    UNROLL for (long r = 0; r < rows; r++) {
-      t[r] += splat(a[r * aRow + i]) * v;
-    }
-  }
-  UNROLL for (long r = 0; r < rows; r++) store_some(c + r * cRow, t[r], part);
-}
-
-static void narrow_product(
-    float *c, long cRow, const float *a, long aRow, const float *b, long bRow, long rows, long k,
-    long n, int accumulates) {
-  for (long j = 0; j < n; j += W) {
-    const long part = n - j < W ? n - j : 0;
-    long r = 0;
-    for (; r + NARROW_ROWS <= rows; r += NARROW_ROWS) {
-      narrow_block(
-          c + r * cRow + j, cRow, a + r * aRow, aRow, b + j, bRow, NARROW_ROWS, k, part,
-          accumulates);
-    }
-    for (; r < rows; r++) {
-      narrow_block(
-          c + r * cRow + j, cRow, a + r * aRow, aRow, b + j, bRow, 1, k, part, accumulates);
-    }
   }
 }
 

@@ -116,7 +116,7 @@ static void depthwise_input_gradient(
     mirrored.padLeft = (win->kernelWidth - 1) * win->dilationWidth - win->padLeft;
     const depthwise_operands o = {
         .y = dx, .x = dy, .w = w + (taps - 1) * C, .bias = w, .tapStep = -C, .window = &mirrored};
-    depthwise_rows(0, &o, firstRow, lastRow);
+    depthwise_rows(0, &o, firstRow, lastRow, 0, C);
     return;
   }
   // The horizontal taps cost divisions; all rows share them.

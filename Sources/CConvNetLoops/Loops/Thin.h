@@ -30,7 +30,13 @@ INLINE void thin_gather(float *rows, const float *x, const cnl_window *w, long o
   }
 }
 
-enum { THIN_PIXELS = 8, THIN_TAPS = 8 };
+/// Pixels whose sums, of two vectors each, stay in registers.
+#if CNL_WIDTH == 16 || defined(__aarch64__)
+enum { THIN_PIXELS = 8 };
+#else
+enum { THIN_PIXELS = 6 };
+#endif
+enum { THIN_TAPS = 8 };
 
 /// `pixels` neighbouring outputs of `vectors` vectors of filters; both are constants at the call.
 INLINE void thin_block(
@@ -65,13 +71,17 @@ INLINE void thin_block(
 INLINE void thin_output_row(
     float *y, const float *rows, const float *w, const float *bias, float lo, float hi,
     const cnl_window *win, long K, long vectors, long part) {
-  const long step = win->strideWidth * win->channels;
-  long ox = 0;
-  for (; ox + THIN_PIXELS <= win->outputWidth; ox += THIN_PIXELS) {
-    thin_block(y + ox * K, rows + ox * step, w, bias, lo, hi, win, K, THIN_PIXELS, vectors, part);
+  const long step = win->strideWidth * win->channels, last = win->outputWidth - THIN_PIXELS;
+  if (last < 0) {
+    for (long ox = 0; ox < win->outputWidth; ox++) {
+      thin_block(y + ox * K, rows + ox * step, w, bias, lo, hi, win, K, 1, vectors, part);
+    }
+    return;
   }
-  for (; ox < win->outputWidth; ox++) {
-    thin_block(y + ox * K, rows + ox * step, w, bias, lo, hi, win, K, 1, vectors, part);
+  // The last block moves back to end with the row; what it computes again comes out the same.
+  for (long o = 0; o < last + THIN_PIXELS; o += THIN_PIXELS) {
+    const long ox = o < last ? o : last;
+    thin_block(y + ox * K, rows + ox * step, w, bias, lo, hi, win, K, THIN_PIXELS, vectors, part);
   }
 }
 

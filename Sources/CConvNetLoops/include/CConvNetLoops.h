@@ -198,11 +198,6 @@ void cnl_transpose(
 void cnl_pack_panels(float *dst, const float *w, long wRow, long k, long n);
 /// The same from the transpose, w[n][k].
 void cnl_pack_panels_transposed(float *dst, const float *w, long wRow, long k, long n);
-/// c = a·b, or c += a·b, of c[rows][n], a[rows][k] and b[k][n] with few columns. A row has the same
-/// bits whatever the others.
-void cnl_narrow_product(
-    float *c, long cRow, const float *a, long aRow, const float *b, long bRow, long rows, long k,
-    long n, int accumulates);
 /// y = clamp(y + bias[c], lo, hi), in place.
 void cnl_bias_clamp(
     float *y, long yRow, const float *bias, float lo, float hi, long rows, long columns);
@@ -211,12 +206,19 @@ void cnl_bias_add_clamp(
     float *y, long yRow, const float *bias, const float *r, long rRow, float lo, float hi,
     long rows, long columns);
 
-/// Depthwise convolution, w[kernelHeight][kernelWidth][channels]: output rows [firstRow, lastRow)
-/// of one image, y = clamp(bias[c] + Σ x·w, lo, hi). y and x point at the whole image's first
-/// element.
+/// c = a·b or c += a·b, of c[rows][columns], a[rows][depth] and b[depth][columns], 64 columns or
+/// fewer: sums of up to 512 products in the order of k, fused where the instruction set can, each
+/// added to c. A row has the same bits whatever the others.
+void cnl_panel_product(
+    float *c, long cRow, const float *a, long aRow, const float *b, long bRow, long rows,
+    long depth, long columns, int accumulates);
+
+/// Depthwise convolution, w[kernelHeight][kernelWidth][channels]: channels [firstChannel,
+/// lastChannel) of output rows [firstRow, lastRow) of one image, y = clamp(bias[c] + Σ x·w, lo, hi).
+/// y and x point at the whole image's first element.
 void cnl_depthwise(
     float *y, const float *x, const float *w, const float *bias, float lo, float hi,
-    const cnl_window *win, long firstRow, long lastRow);
+    const cnl_window *win, long firstRow, long lastRow, long firstChannel, long lastChannel);
 /// Rows [firstRow, lastRow) of dx, overwritten; the window is that of the forward pass.
 void cnl_depthwise_input_gradient(
     float *dx, const float *dy, const float *w, const cnl_window *win, long firstRow, long lastRow);

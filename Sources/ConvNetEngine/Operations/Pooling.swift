@@ -89,8 +89,8 @@ final class PoolStep: Step {
     self.geometry = geometry
     self.x = x
     self.y = y
-    rows = Pieces.rows(
-      geometry.vertical.output, floats: geometry.horizontal.output * geometry.channels)
+    let row = geometry.horizontal.input * geometry.channels
+    rows = Pieces.rows(geometry.vertical.output, floats: geometry.vertical.stride * row)
   }
 
   var pieces: Int { geometry.images * rows.count }

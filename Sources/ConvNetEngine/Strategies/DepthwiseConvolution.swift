@@ -4,6 +4,7 @@ import CConvNetLoops
 final class DepthwiseConvolution: Step {
   let shape: ConvolutionShape
   let rows: Pieces
+  let channels: Pieces
   let x: Buffer
   let filter: Buffer
   let bias: Buffer
@@ -22,20 +23,24 @@ final class DepthwiseConvolution: Step {
     self.low = low
     self.high = high
     self.y = y
-    rows = Pieces.rows(shape.outputHeight, floats: shape.outputWidth * shape.channels)
+    // Cut by channels first: the rows of a piece are fetched once for all outputs that read them.
+    channels = Pieces(shape.channels, size: max(32, shape.channels / 12), unit: 16)
+    rows = Pieces.rows(
+      shape.outputHeight, floats: shape.outputWidth * channels.size, byteCount: 64 << 10)
   }
 
-  var pieces: Int { shape.images * rows.count }
+  var pieces: Int { shape.images * rows.count * channels.count }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let image = piece / rows.count
-    let range = rows.range(piece % rows.count)
+    let image = piece / (rows.count * channels.count)
+    let range = rows.range(piece / channels.count % rows.count)
+    let channels = channels.range(piece % channels.count)
     var window = shape.window
     cnl_depthwise(
       context.floats(y) + image * shape.pixels * shape.channels,
       context.floats(x) + image * shape.height * shape.width * shape.channels,
       context.floats(filter), context.floats(bias), low, high, &window, range.lowerBound,
-      range.upperBound)
+      range.upperBound, channels.lowerBound, channels.upperBound)
   }
 }
 
@@ -107,8 +112,10 @@ final class DepthwiseFilterGradient: Step {
 }
 
 extension Pieces {
-  /// Rows of an image in pieces of about 128 KiB.
-  static func rows(_ count: Int, floats rowFloats: Int) -> Pieces {
-    Pieces(count, size: max(1, (32 << 10) / max(rowFloats, 1)))
+  /// Rows of an image in pieces of about the same size, `byteCount` or less.
+  static func rows(_ count: Int, floats rowFloats: Int, byteCount: Int = 128 << 10) -> Pieces {
+    let most = max(1, byteCount / max(4 * rowFloats, 1))
+    let pieces = max(1, (count + most - 1) / most)
+    return Pieces(count, size: (count + pieces - 1) / pieces)
   }
 }

@@ -24,7 +24,8 @@ final class ThinConvolution: Step {
     self.low = low
     self.high = high
     self.y = y
-    rows = Pieces.rows(shape.outputHeight, floats: shape.outputWidth * shape.filters)
+    rows = Pieces.rows(
+      shape.outputHeight, floats: shape.outputWidth * shape.filters, byteCount: 64 << 10)
   }
 
   var pieces: Int { shape.images * rows.count }
