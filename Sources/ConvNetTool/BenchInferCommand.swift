@@ -22,9 +22,8 @@ struct BenchInferCommand: ParsableCommand {
   var size: Int?
   @Option(parsing: .unconditional, help: "Seconds to measure, at least.") var seconds = 2.0
   @Option(help: "Where to write how long each step takes, as JSON.") var profile: String?
-  @Flag(help: "Compute every convolution as a direct sum, without Winograd's filtering.")
-  var exact = false
   @OptionGroup var foldingOptions: FoldingOptions
+  @OptionGroup var exactnessOptions: ExactnessOptions
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
   @Flag(help: "Print JSON only.") var json = false
@@ -84,7 +83,7 @@ struct BenchInferCommand: ParsableCommand {
   private func prepare(_ lanes: Lanes) throws -> InferenceBenchmark {
     let configuration = InferenceBenchmark.Configuration(
       batchSize: batch, size: size, foldsBatchNormalization: !foldingOptions.noFolding,
-      lanes: lanes, options: PlanOptions(allowsWinograd: !exact))
+      lanes: lanes, options: exactnessOptions.planOptions)
     if let network {
       return try InferenceBenchmark(network: Network.named(network), configuration)
     }

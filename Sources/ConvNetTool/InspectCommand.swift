@@ -11,7 +11,8 @@ struct InspectCommand: ParsableCommand {
       statistics of every layer with those of a sample of the training images, and says what is \
       wrong, the likely cause and what mends it; --folding runs the images through the network \
       with batch norm folded into its neighbours and without, and shows how far rounding moves \
-      what each layer computes (without --data on random numbers).
+      what each layer computes (without --data on random numbers). --plan runs random numbers, too, to \
+      show how far Winograd's minimal filtering is from the sums that define a convolution.
       """)
 
   /// Images the statistics of a layer are taken from unless told otherwise.
@@ -33,6 +34,7 @@ struct InspectCommand: ParsableCommand {
     help: "Images at once: by default 1 for --plan, 16 for --folding, 128 for --batch-norm.")
   var batch: Int?
   @OptionGroup var foldingOptions: FoldingOptions
+  @OptionGroup var exactnessOptions: ExactnessOptions
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
   @Flag(help: "Print JSON only.") var json = false
@@ -54,8 +56,8 @@ struct InspectCommand: ParsableCommand {
     }
     if plan {
       report.plan = try PlanReport(
-        foldingOptions.fold(model), shapes: inputShapes(of: model, batch: batch ?? 1),
-        lanes: lanes, kernels: kernels)
+        foldingOptions.fold(model), inputs: randomInputs(of: model, batch: batch ?? 1),
+        options: exactnessOptions.planOptions, lanes: lanes, kernels: kernels)
     }
     if folding { report.folding = try drift(of: model, images, lanes: lanes) }
     try json ? Output.json(report) : report.print(showsConventions: batchNorm)

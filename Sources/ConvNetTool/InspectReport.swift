@@ -93,9 +93,14 @@ struct PlanReport: Encodable {
     var layer: String
     var strategy: String
     var declined: [String: String]
+    /// The tiles of Winograd's minimal filtering.
+    var tiles: String?
+    /// Their largest error in units of the layer's largest result.
+    var error: Double?
 
-    init(_ choice: ConvolutionChoice) {
+    init(_ choice: ConvolutionChoice, _ error: WinogradError?) {
       (layer, strategy) = (choice.layer, choice.chosen)
+      (tiles, self.error) = (error?.tiles, error?.relative)
       declined = Dictionary(choice.declined.map { ($0.strategy, $0.reason) }) { first, _ in first }
     }
   }
@@ -112,11 +117,16 @@ struct PlanReport: Encodable {
   var scratchBytes: Int
 
   init(
-    _ folded: (model: Model, report: FoldBatchNormalization.Report), shapes: [String: Shape],
-    lanes: Lanes, kernels: String
+    _ folded: (model: Model, report: FoldBatchNormalization.Report), inputs: [String: Tensor],
+    options: PlanOptions, lanes: Lanes, kernels: String
   ) throws {
-    let plan = try Plan(folded.model, mode: .inference, inputShapes: shapes, lanes: lanes)
-    inputs = shapes.mapValues(\.dimensions)
+    let plan = try Plan(
+      folded.model, mode: .inference, inputShapes: inputs.mapValues(\.shape), lanes: lanes,
+      options: options)
+    let errors = try WinogradError.measure(
+      folded.model, inputs: inputs, lanes: lanes, options: options)
+    let errorOfLayer = Dictionary(errors.map { ($0.layer, $0) }) { first, _ in first }
+    self.inputs = inputs.mapValues(\.shape.dimensions)
     self.lanes = lanes.count
     self.kernels = kernels
     self.folded = folded.report.folds.map {
@@ -125,7 +135,7 @@ struct PlanReport: Encodable {
     kept = folded.report.kept.map {
       FoldingReport.Kept(batchNorm: $0.normalization, reason: $0.reason)
     }
-    convolutions = plan.convolutionChoices.map(Convolution.init)
+    convolutions = plan.convolutionChoices.map { Convolution($0, errorOfLayer[$0.layer]) }
     steps = plan.stepDescriptions
     peakBytes = plan.peakByteCount
     arenaBytes = plan.arenaByteCount
@@ -147,6 +157,8 @@ struct PlanReport: Encodable {
       let declined = layer.declined.sorted { $0.key < $1.key }.map { "\($0.key) (\($0.value))" }
       try Output.line(
         "  \(layer.layer) is computed by \(layer.strategy)"
+          + (layer.tiles.map { " \($0), error \(significant(layer.error ?? .nan)) of the largest" }
+            ?? "")
           + (declined.isEmpty ? "" : "; declined: \(declined.joined(separator: ", "))"))
     }
     for step in steps { try Output.line("  \(step)") }

@@ -26,6 +26,7 @@ struct RunCommand: ParsableCommand {
   @Option(help: "engine (fast) or reference (naive loops in Double).")
   var executor = Executor.engine
   @OptionGroup var foldingOptions: FoldingOptions
+  @OptionGroup var exactnessOptions: ExactnessOptions
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
 
@@ -56,7 +57,7 @@ struct RunCommand: ParsableCommand {
       return try Reference(model, mode: .inference).run(inputs: inputs)
     case .engine:
       let options = PredictorOptions(
-        lanes: lanes, maximumConcurrency: 1,
+        plan: exactnessOptions.planOptions, lanes: lanes, maximumConcurrency: 1,
         foldsBatchNormalization: !foldingOptions.noFolding)
       return try Predictor(model, options: options).predict(inputs, outputs: wanted)
     }
