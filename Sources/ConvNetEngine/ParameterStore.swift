@@ -28,7 +28,9 @@ public final class ParameterStore {
   }
 
   let layout: Layout
-  private let model: Model
+  private let graph: Graph
+  private let metadata: [String: String]
+  private let shapes: [String: Shape]
   private let storage: TensorStorage
   private var updateCounts: [String: Tensor] = [:]
   /// Weights in the layouts that plans read, shared by all plans on this store.
@@ -37,9 +39,12 @@ public final class ParameterStore {
   public private(set) var version = 0
 
   /// Copies the values of a model.
+  ///
+  /// Nothing of the model's own tensors is kept: where the caller lets it go, its numbers are held once.
   public init(_ model: Model) {
-    self.model = model
+    (graph, metadata) = (model.graph, model.metadata)
     layout = Layout(model.graph)
+    shapes = model.parameters.mapValues(\.shape).merging(model.state.mapValues(\.shape)) { $1 }
     storage = TensorStorage(byteCount: layout.floatCount * 4)
     for (name, tensor) in model.parameters { write(tensor, to: name) }
     for (name, tensor) in model.state {
@@ -67,18 +72,16 @@ public final class ParameterStore {
   /// A copy of running statistics or of their counter.
   package func state(_ name: String) -> Tensor {
     if let counter = updateCounts[name] { return counter }
-    guard let old = model.state[name] else {
-      fatalError("The model has no state named \(name).")
-    }
-    return Tensor(Array(pointer(name)), shape: old.shape)
+    return tensor(name)
   }
 
   /// Replaces running statistics or their counter by values of the same type.
   package func setState(_ name: String, to tensor: Tensor) {
-    guard let old = model.state[name], old.shape == tensor.shape,
-      old.elementType == tensor.elementType
-    else { fatalError("State \(name) cannot become \(tensor.elementType) \(tensor.shape).") }
-    if tensor.elementType == .float32 {
+    let type: ElementType = updateCounts[name] == nil ? .float32 : .int64
+    guard shapes[name] == tensor.shape, tensor.elementType == type else {
+      fatalError("State \(name) cannot become \(tensor.elementType) \(tensor.shape).")
+    }
+    if type == .float32 {
       write(tensor, to: name)
       markChanged()
     } else {
@@ -88,16 +91,21 @@ public final class ParameterStore {
 
   /// A model with copies of the present values.
   public func snapshot() -> Model {
-    var model = model
+    func values(of names: [String], _ value: (String) -> Tensor) -> [String: Tensor] {
+      Dictionary(names.map { ($0, value($0)) }, uniquingKeysWith: { $1 })
+    }
     do {
-      for (name, tensor) in model.parameters {
-        try model.setParameter(name, to: Tensor(Array(pointer(name)), shape: tensor.shape))
-      }
-      for name in model.state.keys { try model.setState(name, to: state(name)) }
+      return try Model(
+        graph: graph, parameters: values(of: graph.parameters.map(\.name), tensor),
+        state: values(of: graph.states.map(\.name), state), metadata: metadata)
     } catch {
       fatalError("A snapshot has the shapes of its own model, and yet: \(error)")
     }
-    return model
+  }
+
+  /// A copy of a parameter or of float32 state.
+  private func tensor(_ name: String) -> Tensor {
+    Tensor(Array(pointer(name)), shape: shapes[name] ?? [])
   }
 
   var base: UnsafeMutablePointer<Float> { storage.base.assumingMemoryBound(to: Float.self) }
@@ -109,6 +117,9 @@ public final class ParameterStore {
     packs[key] = pack
     return pack
   }
+
+  /// Bytes of the values alone.
+  package var valueByteCount: Int { storage.byteCount }
 
   /// Bytes of values and of everything packed from them.
   var byteCount: Int {

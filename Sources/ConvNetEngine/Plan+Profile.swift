@@ -14,7 +14,7 @@ extension Plan {
     /// The pieces that the lanes share.
     public let pieces: Int
     /// Seconds since the run began.
-    public let start: Double
+    public package(set) var start: Double
     /// Seconds from the step's beginning to its end on all lanes.
     public let seconds: Double
     /// Floating-point operations of the layer's definition, 2 for each multiply-add; 0 where it is no
@@ -24,6 +24,21 @@ extension Plan {
     public let byteCount: Int
     /// 10⁹ operations of the definition a second over all steps of the layer.
     public internal(set) var gigaflops = 0.0
+
+    package init(
+      name: String, layer: String, kind: String, strategy: String? = nil, pieces: Int,
+      start: Double, seconds: Double, operationCount: Int = 0, byteCount: Int
+    ) {
+      self.name = name
+      self.layer = layer
+      self.kind = kind
+      self.strategy = strategy
+      self.pieces = pieces
+      self.start = start
+      self.seconds = seconds
+      self.operationCount = operationCount
+      self.byteCount = byteCount
+    }
   }
 
   /// Runs the plan once and times every step.

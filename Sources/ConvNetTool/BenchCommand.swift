@@ -9,7 +9,8 @@ struct BenchCommand: ParsableCommand {
       Measures operations and networks: at least 5 rounds and 2 seconds each, after a warm-up.
       """,
     subcommands: [
-      BenchInferCommand.self, BenchConvolutionCommand.self, BenchBatchNormalizationCommand.self,
+      BenchInferCommand.self, BenchTrainCommand.self, BenchConvolutionCommand.self,
+      BenchBatchNormalizationCommand.self,
     ])
 }
 

@@ -17,11 +17,7 @@ struct BenchInferCommand: ParsableCommand {
   var network: String?
   @Option(help: "Or a model that train --save wrote.") var model: String?
   @Option(parsing: .unconditional, help: "Images of a run.") var batch = 1
-  @Option(
-    parsing: .unconditional, help: "Height and width of images; the network's own by default.")
-  var size: Int?
-  @Option(parsing: .unconditional, help: "Seconds to measure, at least.") var seconds = 2.0
-  @Option(help: "Where to write how long each step takes, as JSON.") var profile: String?
+  @OptionGroup var runOptions: NetworkRunOptions
   @OptionGroup var foldingOptions: FoldingOptions
   @OptionGroup var exactnessOptions: ExactnessOptions
   @OptionGroup var laneOptions: LaneOptions
@@ -56,19 +52,13 @@ struct BenchInferCommand: ParsableCommand {
   }
 
   func run() throws {
-    guard (0...3600).contains(seconds) else {
-      throw ToolError("--seconds takes a number from 0 to 3600, not \(seconds)")
-    }
-    guard (1...65536).contains(batch) else {
-      throw ToolError("--batch takes a number from 1 to 65536, not \(batch)")
-    }
-    if let profile { try Output.checkFolder(of: profile) }
+    try runOptions.check(batch: batch)
     let kernels = try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
     let benchmark = try prepare(lanes)
     kernelOptions.remarkOnEnvironment()
-    let result = try benchmark.run(seconds: seconds)
-    if let profile { try Trace(try benchmark.profile()).write(to: profile) }
+    let result = try benchmark.run(seconds: runOptions.seconds)
+    try runOptions.write { try benchmark.profile() }
     let timing = TimingReport(result.timing)
     let report = Report(
       network: network ?? model ?? "", batch: batch, medianMs: timing.medianMs,
@@ -82,7 +72,7 @@ struct BenchInferCommand: ParsableCommand {
 
   private func prepare(_ lanes: Lanes) throws -> InferenceBenchmark {
     let configuration = InferenceBenchmark.Configuration(
-      batchSize: batch, size: size, foldsBatchNormalization: !foldingOptions.noFolding,
+      batchSize: batch, size: runOptions.size, foldsBatchNormalization: !foldingOptions.noFolding,
       lanes: lanes, options: exactnessOptions.planOptions)
     if let network {
       return try InferenceBenchmark(network: Network.named(network), configuration)
@@ -91,7 +81,6 @@ struct BenchInferCommand: ParsableCommand {
   }
 
   private func show(_ report: Report) throws {
-    func mebibytes(_ bytes: Int) -> String { "\(decimal(Double(bytes) / 0x1p20, 1)) MiB" }
     try Output.line(
       "\(report.network), batch \(report.batch): median \(decimal(report.medianMs, 3)) ms, "
         + "shortest \(decimal(report.minMs, 3)) ms, p99 \(decimal(report.p99Ms, 3)) ms, "
@@ -99,49 +88,5 @@ struct BenchInferCommand: ParsableCommand {
         + "\(decimal(report.gflops, 1)) GFLOP/s as direct convolutions\n"
         + "parameters \(mebibytes(report.weightsBytes)), plan \(mebibytes(report.peakBytes)), "
         + "resident at most \(report.residentBytes.map(mebibytes) ?? "unknown")")
-  }
-}
-
-/// Steps of a run in the trace-event format: complete events, times in microseconds.
-struct Trace: Encodable {
-  struct Event: Encodable {
-    var name: String
-    var cat: String
-    var ph = "X"
-    var ts: Double
-    var dur: Double
-    var pid = 1
-    var tid = 1
-    var args: Arguments
-  }
-
-  struct Arguments: Encodable {
-    var layer: String
-    var strategy: String?
-    var pieces: Int
-    var gflops: Double?
-    var bytes: Int
-  }
-
-  var traceEvents: [Event]
-  var displayTimeUnit = "ms"
-
-  init(_ steps: [Plan.StepTiming]) {
-    traceEvents = steps.map { step in
-      Event(
-        name: step.name, cat: step.kind, ts: step.start * 1e6, dur: step.seconds * 1e6,
-        args: Arguments(
-          layer: step.layer, strategy: step.strategy, pieces: step.pieces,
-          gflops: step.operationCount > 0 ? step.gigaflops : nil, bytes: step.byteCount))
-    }
-  }
-
-  func write(to path: String) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    let data = try encoder.encode(self)
-    try AtomicFile.write(to: path) { file in
-      try data.withUnsafeBytes { bytes in try file.append(bytes) }
-    }
   }
 }

@@ -1,5 +1,3 @@
-import Glibc
-
 /// The speed of a whole network in inference, as a caller of `Predictor` sees it.
 ///
 ///     let benchmark = try InferenceBenchmark(network: .resnet18)
@@ -71,12 +69,12 @@ public final class InferenceBenchmark {
     operationCount = 2 * resolved.multiplyAddCount
     inputs = Dictionary(
       uniqueKeysWithValues: resolved.inputs.map { input in
-        var tensor = Tensor(
-          zeros: shapes[input.name] ?? [], elementType: resolved.type(of: input.value).elementType)
-        if tensor.elementType == .float32 {
-          Philox(seed: 1, purpose: input.name).fill(&tensor, bound: 1)
-        }
-        return (input.name, tensor)
+        let (shape, type) = (shapes[input.name] ?? [], resolved.type(of: input.value).elementType)
+        return (
+          input.name,
+          type == .float32
+            ? Tensor(random: input.name, shape: shape) : Tensor(zeros: shape, elementType: type)
+        )
       })
     predictor = try Predictor(
       model,
@@ -113,11 +111,7 @@ public final class InferenceBenchmark {
   /// - Throws: `PlanError` where the engine cannot run the network.
   public func profile(runs: Int = 5) throws -> [Plan.StepTiming] {
     _ = try predictor.predict(inputs)
-    let profiles = try (0..<max(runs, 1)).map { _ in try predictor.profile(inputs) }
-    func length(_ steps: [Plan.StepTiming]) -> Double {
-      steps.last.map { $0.start + $0.seconds } ?? 0
-    }
-    return profiles.min { length($0) < length($1) } ?? []
+    return try .fastest(of: runs) { try predictor.profile(inputs) }
   }
 
   /// The shapes of the inputs, and the graph in inference for them.
@@ -135,13 +129,9 @@ public final class InferenceBenchmark {
     let shapes = try shapes(of: graph.inputViews, configuration)
     let resolved = try graph.resolved(inputShapes: shapes)
     let largest = resolved.types.reduce(0) { max($0, $1.shape?.count ?? 0) }
-    let needed = 4 * (largest + graph.trainableCount)
-    let memory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
-    guard needed <= memory else {
-      throw PlanError(
-        .unsupported, "a run needs \(needed) bytes and more, the machine has \(memory)",
-        at: shapes.map { "\($0) \($1)" }.sorted().joined(separator: ", "))
-    }
+    try ProcessMemory.check(
+      4 * (largest + graph.trainableCount),
+      for: "a run on \(shapes.map { "\($0) \($1)" }.sorted().joined(separator: ", "))")
     return (shapes, resolved)
   }
 
@@ -200,5 +190,22 @@ extension Philox {
 
   fileprivate func fill(_ tensor: inout Tensor, bound: Float) {
     tensor.withMutableBytes { fill($0.assumingMemoryBound(to: Float.self), bound: bound) }
+  }
+}
+
+extension Tensor {
+  /// Numbers evenly distributed in ±1, of a purpose.
+  init(random purpose: String, shape: Shape) {
+    self.init(zeros: shape)
+    Philox(seed: 1, purpose: purpose).fill(&self, bound: 1)
+  }
+}
+
+extension [Plan.StepTiming] {
+  /// The profile that took the least time of several.
+  static func fastest(of runs: Int, _ take: () throws -> Self) rethrows -> Self {
+    let profiles = try (0..<Swift.max(runs, 1)).map { _ in try take() }
+    func length(_ steps: Self) -> Double { steps.last.map { $0.start + $0.seconds } ?? 0 }
+    return profiles.min { length($0) < length($1) } ?? []
   }
 }

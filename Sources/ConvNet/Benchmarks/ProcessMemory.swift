@@ -20,4 +20,15 @@ public enum ProcessMemory {
     }
     return nil
   }
+
+  /// Refuses what the machine's memory cannot hold, so that a slip of the finger brings nothing down.
+  ///
+  /// - Throws: `PlanError` with both numbers.
+  static func check(_ needed: Int, for purpose: String) throws {
+    let memory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+    guard needed <= memory else {
+      throw PlanError(
+        .unsupported, "at least \(needed) bytes are needed, the machine has \(memory)", at: purpose)
+    }
+  }
 }

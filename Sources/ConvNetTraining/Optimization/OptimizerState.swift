@@ -63,6 +63,9 @@ package final class OptimizerState {
     isFinite = [Bool](repeating: true, count: pieces.count)
   }
 
+  /// Bytes of the moments.
+  package var byteCount: Int { entries.flatMap(\.moments).reduce(0) { $0 + $1.byteCount } }
+
   /// Says where parameters and their gradients are, in the order of `entries`.
   ///
   /// Both must stay valid until the next `bind`.

@@ -43,6 +43,8 @@ final class GradientAccumulator {
     storage = counts.map { TensorStorage(byteCount: $0 * 4) }
   }
 
+  var byteCount: Int { counts.reduce(0) { $0 + $1 * 4 } }
+
   /// Adds the gradients of the last run with a weight; the first of a step replaces what was there.
   func add(_ execution: Execution, weight: Float, isFirst: Bool) throws {
     for (index, name) in names.enumerated() {

@@ -107,7 +107,10 @@ final class Execution {
   ///   - seed: of everything random.
   ///   - step: the number of the run, which random numbers depend on too.
   ///   - limits: the bounds of batch renormalisation.
-  func run(seed: UInt64, step: Int, limits: RenormalizationSchedule.Limits = .none) throws {
+  ///   - profile: where to note how long each step of the plan takes; nil for a plain run.
+  func run(
+    seed: UInt64, step: Int, limits: RenormalizationSchedule.Limits, profile: inout StepProfile?
+  ) throws {
     if hasRenormalizationLimits {
       try workspace.withInput(GraphBuilder.renormalizationLimitsName) { bytes in
         let values = bytes.assumingMemoryBound(to: Float.self)
@@ -121,7 +124,17 @@ final class Execution {
         key[1] = Int64(step)
       }
     }
-    plan.run(in: &workspace)
+    if profile == nil {
+      plan.run(in: &workspace)
+    } else {
+      profile?.run(plan, in: &workspace)
+    }
+  }
+
+  /// Runs the plan of a network without bounds that change.
+  func run(seed: UInt64, step: Int) throws {
+    var profile: StepProfile?
+    try run(seed: seed, step: step, limits: .none, profile: &profile)
   }
 
   /// The loss of the last run.

@@ -51,7 +51,10 @@ public final class Trainer {
   private let graph: Graph
   private let hasStatistics: Bool
   private lazy var accumulator = GradientAccumulator(optimizerState)
+  private var plans: [Shape: (plan: Plan, statistics: [StatisticsPorts])] = [:]
   private var executions: [Shape: Execution] = [:]
+  /// Where the parts of a step are timed, while someone wants to know.
+  var stepProfile: StepProfile?
 
   /// Prepares a training.
   ///
@@ -154,13 +157,37 @@ public final class Trainer {
   /// The plan and workspace for images of a shape, made when first needed.
   func execution(for images: Shape) throws -> Execution {
     if let execution = executions[images] { return execution }
-    let step = try graph.trainingStep(
-      inputShapes: Execution.inputShapes(ports, images: images), loss: Loss.lossName)
-    let plan = try Plan(step.graph, inputShapes: [:], lanes: lanes)
+    let (plan, statistics) = try plan(for: images)
     let execution = Execution(
-      plan: plan, store: store, ports: ports, batchSize: images[0], statistics: step.layers)
+      plan: plan, store: store, ports: ports, batchSize: images[0], statistics: statistics)
     executions[images] = execution
     return execution
+  }
+
+  private func plan(for images: Shape) throws -> (plan: Plan, statistics: [StatisticsPorts]) {
+    if let known = plans[images] { return known }
+    let step = try graph.trainingStep(
+      inputShapes: Execution.inputShapes(ports, images: images), loss: Loss.lossName)
+    let made = (try Plan(step.graph, inputShapes: [:], lanes: lanes), step.layers)
+    plans[images] = made
+    return made
+  }
+
+  /// The bytes that steps on batches of a shape need, known before the first: parameters and moments,
+  /// activations and gradients, packed weights and scratch.
+  ///
+  /// - Parameter images: `[N, H, W, C]`.
+  /// - Throws: `GraphError` or `PlanError` where the network cannot have such images.
+  public func peakByteCount(images: Shape) throws -> Int {
+    var byteCount = store.valueByteCount + optimizerState.byteCount
+    guard let count = images.dimensions.first else { return byteCount }
+    let parts = accumulation.parts(of: count)
+    if parts.count > 1 { byteCount += accumulator.byteCount }
+    for size in Set(parts.map(\.count)) {
+      // Every size of part has memory of its own.
+      byteCount += try plan(for: Shape([size] + images.dimensions.dropFirst())).plan.peakByteCount
+    }
+    return byteCount
   }
 
   /// Runs forward and backward on the parts of a batch, then moves parameters and running statistics.
@@ -180,7 +207,7 @@ public final class Trainer {
       let execution = try load(part)
       try execution.run(
         seed: seed, step: stepCount * accumulation.steps + index,
-        limits: renormalization.limits(at: stepCount))
+        limits: renormalization.limits(at: stepCount), profile: &stepProfile)
       let partLoss = try execution.loss()
       guard partLoss.isFinite else { throw rejected("loss", "is \(partLoss)") }
       try commit.add(execution)
@@ -200,12 +227,17 @@ public final class Trainer {
       optimizerState.bind(
         parameters: { store.pointer($0) }, gradients: { accumulator.gradient($0) })
     }
-    if let name = optimizerState.firstNonFiniteGradient(lanes: lanes) {
-      throw rejected("gradient of \(name)", "is not finite")
+    let spoilt = StepProfile.measure("check gradients", in: &stepProfile) {
+      optimizerState.firstNonFiniteGradient(lanes: lanes)
     }
+    if let spoilt { throw rejected("gradient of \(spoilt)", "is not finite") }
     // Before anything is written, because it may refuse the step.
-    let updates = try commit.updates(accumulation.statistics) { store.state($0) }
-    optimizerState.update(factor: schedule.factor(at: stepCount), lanes: lanes)
+    let updates = try StepProfile.measure("running statistics", in: &stepProfile) {
+      try commit.updates(accumulation.statistics) { store.state($0) }
+    }
+    StepProfile.measure("optimiser", in: &stepProfile) {
+      optimizerState.update(factor: schedule.factor(at: stepCount), lanes: lanes)
+    }
     if let updates {
       for (name, value) in updates { store.setState(name, to: value) }
     } else {
