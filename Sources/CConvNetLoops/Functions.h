@@ -106,8 +106,22 @@
       planeStride, long mRow, const float *bias, float lo, float hi, const cnl_winograd *w,       \
       long columns, long first, long count), (y, residual, m, planeStride, mRow, bias, lo, hi,    \
       w, columns, first, count))                                                                  \
-  X(void, winograd_filter, (float *u, const float *g, long channels, long filters, long width,    \
-      long tileHeight, long tileWidth), (u, g, channels, filters, width, tileHeight, tileWidth))  \
+  X(void, winograd_filter, (float *u, long planeStride, const float *g, long gRow, long           \
+      tapStride, long rows, long width, long tileHeight, long tileWidth), (u, planeStride, g,     \
+      gRow, tapStride, rows, width, tileHeight, tileWidth))                                       \
+  X(void, winograd_filter_adjoint, (float *u, long planeStride, const float *g, long gRow, long   \
+      tapStride, long rows, long width, long tileHeight, long tileWidth), (u, planeStride, g,     \
+      gRow, tapStride, rows, width, tileHeight, tileWidth))                                       \
+  X(void, winograd_input_transposed, (float *v, long planeStride, long row, const float *x,       \
+      const float *zeros, const cnl_winograd *w, long first, long count), (v, planeStride, row,   \
+      x, zeros, w, first, count))                                                                 \
+  X(void, winograd_gradient, (float *m, long planeStride, long mRow, const float *dy, const       \
+      float *zeros, const cnl_winograd *w, long columns, long first, long count), (m,             \
+      planeStride, mRow, dy, zeros, w, columns, first, count))                                    \
+  X(void, winograd_filter_gradient, (float *dw, long dwRow, long tapStride, const float *u,       \
+      long planeStride, long rows, long columns, long tileHeight, long tileWidth, int             \
+      accumulates), (dw, dwRow, tapStride, u, planeStride, rows, columns, tileHeight, tileWidth,  \
+      accumulates))                                                                               \
   X(void, thin_convolution, (float *y, const float *x, const float *w, const float *bias, float   \
       lo, float hi, const cnl_window *win, long filters, float *scratch, long firstRow, long      \
       lastRow), (y, x, w, bias, lo, hi, win, filters, scratch, firstRow, lastRow))                \

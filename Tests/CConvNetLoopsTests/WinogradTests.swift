@@ -74,8 +74,8 @@ extension LoopTests {
         let (vStride, mStride) = (c.tiles * c.channels + 5, c.tiles * c.filters + 3)
         let u = Buffer(count: c.planes * c.channels * c.filters)
         cnl_winograd_filter(
-          u.pointer, Buffer(g).pointer, c.channels, c.filters, c.filters, c.tileHeight,
-          c.tileWidth)
+          u.pointer, c.channels * c.filters, Buffer(g).pointer, c.filters, c.channels * c.filters,
+          c.channels, c.filters, c.tileHeight, c.tileWidth)
         #expect(u.isIntact)
         let v = Buffer(count: c.planes * vStride)
         cnl_winograd_input(

@@ -79,6 +79,14 @@ import Testing
     Geometry(
       input: [1, 3, 4, 19], kernel: [3, 3],
       padding: .explicit(top: 3, bottom: 1, left: 0, right: 2), filters: 65),
+    Geometry(input: [4, 5, 3, 17], kernel: [3, 3], padding: .valid, filters: 18),
+    Geometry(
+      input: [2, 4, 9, 16], kernel: [3, 3],
+      padding: .explicit(top: 2, bottom: 2, left: 2, right: 2), filters: 16, bias: false),
+    // The filter's gradient from many tiles: blocks of them in four spans each; spans deeper than
+    // one product.
+    Geometry(input: [1, 126, 125, 2], kernel: [3, 3], filters: 5, bias: false),
+    Geometry(input: [1, 1, 970, 1], kernel: [3, 3], filters: 193, bias: false),
   ]
 
   @Test(arguments: geometries) func agreesWithTheReference(_ geometry: Geometry) throws {

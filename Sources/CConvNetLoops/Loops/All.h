@@ -29,6 +29,7 @@
 #include "DepthwiseFilter.h"
 #include "Thin.h"
 #include "Winograd.h"
+#include "WinogradGradient.h"
 #include "Pooling.h"
 #include "Softmax.h"
 #include "Random.h"

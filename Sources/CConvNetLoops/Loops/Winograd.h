@@ -3,7 +3,21 @@
 // 9·m·m′. Each axis has m = 2 (points 0, ±1, ∞) or m = 4 (0, ±1, ±2, ∞), independently. The element
 // (i, j) of a transformed tile lies in plane i·(m′ + 2) + j.
 
-enum { MOST_POINTS = 6, MOST_PLANES = 36 };
+enum { MOST_PLANES = 36 };
+
+/// Calls a function for the tile's height and width as constants.
+#define WINOGRAD_SIZES(height, width, function, ...)                                              \
+  do {                                                                                            \
+    if ((height) == 4 && (width) == 4) {                                                          \
+      function(__VA_ARGS__, 4, 4);                                                                \
+    } else if ((height) == 4) {                                                                   \
+      function(__VA_ARGS__, 4, 2);                                                                \
+    } else if ((width) == 4) {                                                                    \
+      function(__VA_ARGS__, 2, 4);                                                                \
+    } else {                                                                                      \
+      function(__VA_ARGS__, 2, 2);                                                                \
+    }                                                                                             \
+  } while (0)
 
 /// v = Bᵀv along one axis, whose points lie `s` apart.
 INLINE void winograd_input_axis(long m, vf *v, long s) {
@@ -41,21 +55,25 @@ INLINE void winograd_output_axis(long m, vf *v, long s) {
   }
 }
 
-/// The first three of g become Gg along one axis.
+/// The denominator of G along one axis.
+INLINE long winograd_denominator(long m) { return m == 4 ? 24 : 2; }
+
+/// The first three of g become Gg along one axis, times the denominator of G: all factors are whole.
 INLINE void winograd_filter_axis(long m, vd *g, long s) {
   const vd g0 = g[0], g1 = g[s], g2 = g[2 * s];
   if (m == 4) {
-    const vd outer = (g0 + g2) / 6, inner = g1 / 6, low = g0 / 24 + g2 / 6, high = g1 / 12;
-    g[0] = g0 / 4;
+    const vd outer = 4 * (g0 + g2), inner = 4 * g1, low = g0 + 4 * g2, high = 2 * g1;
+    g[0] = 6 * g0;
     g[s] = -outer - inner;
     g[2 * s] = inner - outer;
     g[3 * s] = low + high;
     g[4 * s] = low - high;
-    g[5 * s] = g2;
+    g[5 * s] = 24 * g2;
   } else {
-    g[s] = (g0 + g1 + g2) / 2;
-    g[2 * s] = (g0 - g1 + g2) / 2;
-    g[3 * s] = g2;
+    g[0] = 2 * g0;
+    g[s] = g0 + g1 + g2;
+    g[2 * s] = g0 - g1 + g2;
+    g[3 * s] = 2 * g2;
   }
 }
 
@@ -104,15 +122,9 @@ INLINE void winograd_input_tiles(
 static void winograd_input(
     float *v, long planeStride, const float *x, const float *zeros, const cnl_winograd *w,
     long first, long count) {
-  if (w->tileHeight == 4 && w->tileWidth == 4) {
-    winograd_input_tiles(v, planeStride, x, zeros, w, first, count, 4, 4);
-  } else if (w->tileHeight == 4) {
-    winograd_input_tiles(v, planeStride, x, zeros, w, first, count, 4, 2);
-  } else if (w->tileWidth == 4) {
-    winograd_input_tiles(v, planeStride, x, zeros, w, first, count, 2, 4);
-  } else {
-    winograd_input_tiles(v, planeStride, x, zeros, w, first, count, 2, 2);
-  }
+  WINOGRAD_SIZES(
+      w->tileHeight, w->tileWidth, winograd_input_tiles, v, planeStride, x, zeros, w, first,
+      count);
 }
 
 typedef struct {
@@ -151,7 +163,7 @@ INLINE void winograd_output_tile(
 INLINE void winograd_output_tiles(
     float *y, const float *residual, const float *m, long planeStride, long mRow,
     const float *bias, float lo, float hi, const cnl_winograd *w, long columns, long first,
-    long count, long mv, long mh, int adds) {
+    long count, int adds, long mv, long mh) {
   winograd_finish f = {
       .bias = bias, .lo = splat(lo), .hi = splat(hi), .pixelStride = w->filters,
       .rowStride = w->outputWidth * w->filters};
@@ -171,43 +183,28 @@ INLINE void winograd_output_tiles(
   }
 }
 
-INLINE void winograd_output_any(
-    float *y, const float *residual, const float *m, long planeStride, long mRow,
-    const float *bias, float lo, float hi, const cnl_winograd *w, long columns, long first,
-    long count, int adds) {
-  if (w->tileHeight == 4 && w->tileWidth == 4) {
-    winograd_output_tiles(
-        y, residual, m, planeStride, mRow, bias, lo, hi, w, columns, first, count, 4, 4, adds);
-  } else if (w->tileHeight == 4) {
-    winograd_output_tiles(
-        y, residual, m, planeStride, mRow, bias, lo, hi, w, columns, first, count, 4, 2, adds);
-  } else if (w->tileWidth == 4) {
-    winograd_output_tiles(
-        y, residual, m, planeStride, mRow, bias, lo, hi, w, columns, first, count, 2, 4, adds);
-  } else {
-    winograd_output_tiles(
-        y, residual, m, planeStride, mRow, bias, lo, hi, w, columns, first, count, 2, 2, adds);
-  }
-}
-
 static void winograd_output(
     float *y, const float *m, long planeStride, long mRow, const float *bias, float lo, float hi,
     const cnl_winograd *w, long columns, long first, long count) {
-  winograd_output_any(
-      y, y, m, planeStride, mRow, bias, lo, hi, w, columns, first, count, 0);
+  WINOGRAD_SIZES(
+      w->tileHeight, w->tileWidth, winograd_output_tiles, y, y, m, planeStride, mRow, bias, lo, hi,
+      w, columns, first, count, 0);
 }
 
 static void winograd_output_add(
     float *y, const float *residual, const float *m, long planeStride, long mRow,
     const float *bias, float lo, float hi, const cnl_winograd *w, long columns, long first,
     long count) {
-  winograd_output_any(
-      y, residual, m, planeStride, mRow, bias, lo, hi, w, columns, first, count, 1);
+  WINOGRAD_SIZES(
+      w->tileHeight, w->tileWidth, winograd_output_tiles, y, residual, m, planeStride, mRow, bias,
+      lo, hi, w, columns, first, count, 1);
 }
 
-/// W filters (or `part`) of one channel. In Double, so that each result is rounded once.
+/// W filters (or `part`) of one channel, times `scale`; in Double, so that each result is rounded
+/// once.
 INLINE void winograd_filter_taps(
-    float *u, long planeStride, const float *g, long tapStride, long mv, long mh, long part) {
+    float *u, long planeStride, const float *g, long tapStride, double scale, long mv, long mh,
+    long part) {
   const long across = mh + 2, down = mv + 2;
   vd t[MOST_PLANES];
   UNROLL for (long j = 0; j < 3; j++) {
@@ -220,38 +217,65 @@ INLINE void winograd_filter_taps(
   UNROLL for (long i = 0; i < down; i++) {
     winograd_filter_axis(mh, t + i * across, 1);
     UNROLL for (long j = 0; j < across; j++) {
-      const vf value = __builtin_convertvector(t[i * across + j], vf);
+      const vf value = __builtin_convertvector(t[i * across + j] * scale, vf);
       store_some(u + (i * across + j) * planeStride, value, part);
     }
   }
 }
 
-INLINE void winograd_filter_panel(
-    float *u, const float *g, long channels, long filters, long width, long mv, long mh) {
-  const long planeStride = channels * width, tapStride = channels * filters;
-  for (long c = 0; c < channels; c++) {
-    const float *from = g + c * filters;
-    float *to = u + c * width;
+INLINE void winograd_filter_rows(
+    float *u, long planeStride, const float *g, long gRow, long tapStride, long rows, long width,
+    long mv, long mh) {
+  const double scale = 1.0 / (winograd_denominator(mv) * winograd_denominator(mh));
+  for (long c = 0; c < rows; c++, g += gRow, u += width) {
     long k = 0;
     for (; k + W <= width; k += W) {
-      winograd_filter_taps(to + k, planeStride, from + k, tapStride, mv, mh, 0);
+      winograd_filter_taps(u + k, planeStride, g + k, tapStride, scale, mv, mh, 0);
     }
     if (k < width) {
-      winograd_filter_taps(to + k, planeStride, from + k, tapStride, mv, mh, width - k);
+      winograd_filter_taps(u + k, planeStride, g + k, tapStride, scale, mv, mh, width - k);
+    }
+  }
+}
+
+/// The same from W × W blocks of the filter, turned round and transposed in registers.
+INLINE void winograd_filter_adjoint_rows(
+    float *u, long planeStride, const float *g, long gRow, long tapStride, long rows, long width,
+    long mv, long mh) {
+  const double scale = 1.0 / (winograd_denominator(mv) * winograd_denominator(mh));
+  float block[9 * W * W];
+  for (long k = 0; k < rows; k += W) {
+    const long height = rows - k < W ? rows - k : W;
+    for (long c = 0; c < width; c += W) {
+      const long part = width - c < W ? width - c : W;
+      for (long tap = 0; tap < 9; tap++) {
+        transpose(block + (8 - tap) * W * W, W, g + tap * tapStride + c * gRow + k, gRow, part,
+            height);
+      }
+      float *to = u + k * width + c;
+      for (long i = 0; i < height; i++, to += width) {
+        if (part == W) {
+          winograd_filter_taps(to, planeStride, block + i * W, W * W, scale, mv, mh, 0);
+        } else {
+          winograd_filter_taps(to, planeStride, block + i * W, W * W, scale, mv, mh, part);
+        }
+      }
     }
   }
 }
 
 static void winograd_filter(
-    float *u, const float *g, long channels, long filters, long width, long tileHeight,
-    long tileWidth) {
-  if (tileHeight == 4 && tileWidth == 4) {
-    winograd_filter_panel(u, g, channels, filters, width, 4, 4);
-  } else if (tileHeight == 4) {
-    winograd_filter_panel(u, g, channels, filters, width, 4, 2);
-  } else if (tileWidth == 4) {
-    winograd_filter_panel(u, g, channels, filters, width, 2, 4);
-  } else {
-    winograd_filter_panel(u, g, channels, filters, width, 2, 2);
-  }
+    float *u, long planeStride, const float *g, long gRow, long tapStride, long rows, long width,
+    long tileHeight, long tileWidth) {
+  WINOGRAD_SIZES(
+      tileHeight, tileWidth, winograd_filter_rows, u, planeStride, g, gRow, tapStride, rows,
+      width);
+}
+
+static void winograd_filter_adjoint(
+    float *u, long planeStride, const float *g, long gRow, long tapStride, long rows, long width,
+    long tileHeight, long tileWidth) {
+  WINOGRAD_SIZES(
+      tileHeight, tileWidth, winograd_filter_adjoint_rows, u, planeStride, g, gRow, tapStride,
+      rows, width);
 }

@@ -270,10 +270,34 @@ void cnl_winograd_output_add(
     float *y, const float *residual, const float *m, long planeStride, long mRow,
     const float *bias, float lo, float hi, const cnl_winograd *w, long columns, long first,
     long count);
-/// u[plane][channel][k] = G g Gᵀ for k < width of g[3][3][channels][filters], in Double.
+/// u[plane][c][k] = G g Gᵀ for c < rows and k < width of g[3][3][c][k], `gRow` floats from channel to
+/// channel and `tapStride` from tap to tap; in Double.
 void cnl_winograd_filter(
-    float *u, const float *g, long channels, long filters, long width, long tileHeight,
-    long tileWidth);
+    float *u, long planeStride, const float *g, long gRow, long tapStride, long rows, long width,
+    long tileHeight, long tileWidth);
+/// u[plane][k][c] = G g′ Gᵀ for k < rows and c < width of the adjoint filter g′[i][j][k][c] =
+/// g[2 − i][2 − j][c][k], in Double.
+void cnl_winograd_filter_adjoint(
+    float *u, long planeStride, const float *g, long gRow, long tapStride, long rows, long width,
+    long tileHeight, long tileWidth);
+
+// The filter's gradient is the adjoint of the same, dg = Gᵀ[Σ (Bᵀ d B)ᵀ ⊙ (A dY Aᵀ)]G, summed over
+// tiles. Here tiles are counted through all images.
+
+/// v[plane][channel][tile − first] = Bᵀ d B, `row` floats from channel to channel.
+void cnl_winograd_input_transposed(
+    float *v, long planeStride, long row, const float *x, const float *zeros,
+    const cnl_winograd *w, long first, long count);
+/// m[plane][tile − first][k] = A dY Aᵀ for `columns` neighbouring filters, `mRow` floats a tile; what
+/// lies beyond the edges is 0. dy points at the first of these filters; `zeros` has `columns`.
+void cnl_winograd_gradient(
+    float *m, long planeStride, long mRow, const float *dy, const float *zeros,
+    const cnl_winograd *w, long columns, long first, long count);
+/// dw[3][3][c][k] = Gᵀ u G, or dw += it, from u[plane][c][k] for c < rows and k < columns; in
+/// Double.
+void cnl_winograd_filter_gradient(
+    float *dw, long dwRow, long tapStride, const float *u, long planeStride, long rows,
+    long columns, long tileHeight, long tileWidth, int accumulates);
 
 // MARK: Pooling, one image
 

@@ -2,13 +2,17 @@ import ConvNetGraph
 
 extension PlanCompiler {
   /// y = x ∗ w + b in Winograd's domain: by blocks of tiles where there are many, else by panels of filters.
+  ///
+  /// The shape is that of the computed convolution; with `isAdjoint` the filter is that of the
+  /// convolution whose adjoint it is.
   mutating func emitWinograd(
     _ shape: ConvolutionShape, x: Buffer, filter: Buffer, bias: Buffer, residual: Buffer?,
-    epilogue: Epilogue
+    epilogue: Epilogue, isAdjoint: Bool = false
   ) throws {
     let tiles = WinogradTiles(shape)
     let product = WinogradProduct(tiles: tiles, kernels: kernels, epilogue: epilogue)
-    let packed = packedWinogradFilter(tiles, count: product.packedCount, buffer: filter)
+    let packed = packedWinogradFilter(
+      tiles, count: product.packedCount, buffer: filter, isAdjoint: isAdjoint)
     let zeros = zeros(shape.channels)
     let reads = [packed, bias] + [residual].compactMap { $0 }
     if let blocks = WinogradConvolution.blocks(tiles) {
@@ -32,13 +36,14 @@ extension PlanCompiler {
   }
 
   private mutating func packedWinogradFilter(
-    _ tiles: WinogradTiles, count: Int, buffer: Buffer
+    _ tiles: WinogradTiles, count: Int, buffer: Buffer, isAdjoint: Bool
   ) -> Buffer {
     let step = { (source: Buffer, target: Buffer) in
-      WinogradFilterStep(source: source, target: target, tiles: tiles)
+      WinogradFilterStep(source: source, target: target, tiles: tiles, isAdjoint: isAdjoint)
     }
+    let layout = "\(isAdjoint ? "adjoint" : "filter")/\(tiles.name)"
     if let packed = pack(
-      parameter: node.inputs[1], layout: "filter/\(tiles.name)", floatCount: count, make: step)
+      parameter: node.inputs[1], layout: layout, floatCount: count, make: step)
     {
       return packed
     }

@@ -22,6 +22,11 @@ extension PlanCompiler {
         reads: [parts], writes: [dw], suffix: "sum")
       return
     }
+    if ConvolutionStrategy.choose(shape, options: options) == .winograd {
+      let plan = WinogradGradientPieces(shape)
+      let isForced = options.convolution == ConvolutionStrategy.winograd.rawValue
+      if isForced || plan.pays { return try emitWinogradFilterGradient(plan) }
+    }
     let plan = FilterGradientPieces(shape)
     let dw = try output()
     let parts = plan.splits.count == 1 ? dw : temporary(floats: plan.splits.count * count)

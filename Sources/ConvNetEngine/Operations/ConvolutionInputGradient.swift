@@ -13,6 +13,12 @@ extension PlanCompiler {
         writes: [dx])
       return
     }
+    if ConvolutionStrategy.choose(shape, options: options) == .winograd {
+      let adjoint = ConvolutionShape(adjointOf: shape)
+      return try emitWinograd(
+        adjoint, x: dy, filter: filter, bias: zeros(adjoint.filters), residual: nil,
+        epilogue: .none, isAdjoint: true)
+    }
     let phases = GradientPhase.all(shape)
     let step = { (source: Buffer, target: Buffer) in
       PackAdjointStep(source: source, target: target, shape: shape, phases: phases)

@@ -27,6 +27,24 @@ struct ConvolutionShape: Sendable {
     groups = convolution.groups
   }
 
+  /// The convolution that takes dy to dx: of stride 1, with the filter turned round and transposed.
+  init(adjointOf shape: ConvolutionShape) {
+    func adjoint(_ axis: Window.Axis) -> Window.Axis {
+      guard axis.stride == 1 else {
+        fatalError("The adjoint of a convolution of stride \(axis.stride) is no convolution.")
+      }
+      let reach = (axis.kernel - 1) * axis.dilation
+      var axis = axis
+      swap(&axis.input, &axis.output)
+      (axis.before, axis.after) = (reach - axis.before, reach - axis.after)
+      return axis
+    }
+    (vertical, horizontal) = (adjoint(shape.vertical), adjoint(shape.horizontal))
+    (images, groups) = (shape.images, shape.groups)
+    (height, width, channels) = (shape.outputHeight, shape.outputWidth, shape.filters)
+    (outputHeight, outputWidth, filters) = (shape.height, shape.width, shape.channels)
+  }
+
   var kernelHeight: Int { vertical.kernel }
   var kernelWidth: Int { horizontal.kernel }
   var taps: Int { kernelHeight * kernelWidth }

@@ -134,28 +134,42 @@ final class WinogradOutputStep: Step {
   }
 }
 
-/// Transforms a filter in Double and packs it, [panel][plane][channel][filter of the panel].
+/// Transforms a filter in Double and packs it, [panel][plane][channel][filter of the panel]; or that
+/// of the adjoint convolution, w′[i][j][k][c] = w[2−i][2−j][c][k], whose channels are the filters.
 final class WinogradFilterStep: Step {
   let source: Buffer
   let target: Buffer
   let tiles: WinogradTiles
+  let isAdjoint: Bool
 
-  init(source: Buffer, target: Buffer, tiles: WinogradTiles) {
+  init(source: Buffer, target: Buffer, tiles: WinogradTiles, isAdjoint: Bool) {
     self.source = source
     self.target = target
     self.tiles = tiles
+    self.isAdjoint = isAdjoint
   }
 
   private var panels: PanelColumns { PanelColumns(tiles.shape.filters) }
+  private var rows: Pieces { Pieces(tiles.shape.channels, size: 64) }
 
-  var pieces: Int { panels.count }
+  var pieces: Int { panels.count * rows.count }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let shape = tiles.shape
-    let columns = panels.range(piece)
-    cnl_winograd_filter(
-      context.floats(target) + tiles.planes * shape.channels * columns.lowerBound,
-      context.floats(source) + columns.lowerBound, shape.channels, shape.filters, columns.count,
-      tiles.height, tiles.width)
+    let columns = panels.range(piece / rows.count)
+    let (column, width) = (columns.lowerBound, columns.count)
+    let rows = rows.range(piece % rows.count)
+    let u =
+      context.floats(target) + tiles.planes * shape.channels * column + rows.lowerBound * width
+    let (planeStride, tapStride) = (shape.channels * width, shape.channels * shape.filters)
+    if isAdjoint {
+      cnl_winograd_filter_adjoint(
+        u, planeStride, context.floats(source) + column * shape.channels + rows.lowerBound,
+        shape.channels, tapStride, rows.count, width, tiles.height, tiles.width)
+    } else {
+      cnl_winograd_filter(
+        u, planeStride, context.floats(source) + rows.lowerBound * shape.filters + column,
+        shape.filters, tapStride, rows.count, width, tiles.height, tiles.width)
+    }
   }
 }

@@ -12,7 +12,29 @@ struct WinogradTiles: Sendable {
   let tilesDown: Int
 
   init(_ shape: ConvolutionShape) {
-    (height, width) = Self.choose(shape)
+    // Where the transformed filters are larger than a cache, reading them takes as long as
+    // multiplying some six tiles more (measured at 7 × 7 × 512 on one lane: 36 planes of 4 tiles
+    // 1.06 ms, 24 of 8 tiles 0.90 ms, 16 of 16 tiles 0.87 ms).
+    self.init(shape, images: 1, reading: shape.channels * shape.filters >= 1 << 17 ? 9 : 0)
+  }
+
+  /// The tiles for the filter's gradient.
+  init(gradientOf shape: ConvolutionShape) {
+    self.init(shape, images: shape.images, reading: Self.gradientReading)
+  }
+
+  /// The tiles of the least work: products are planes · tiles, and every plane takes as long as
+  /// `reading` tiles besides.
+  private init(_ shape: ConvolutionShape, images: Int, reading: Int) {
+    var best = (height: 4, width: 4)
+    var least = Int.max
+    for (height, width) in [(4, 4), (4, 2), (2, 4), (2, 2)] {
+      let down = (shape.outputHeight + height - 1) / height
+      let across = (shape.outputWidth + width - 1) / width
+      let work = (height + 2) * (width + 2) * (down * across * images + reading)
+      if work < least { (best, least) = ((height, width), work) }
+    }
+    (height, width) = best
     self.shape = shape
     tilesAcross = (shape.outputWidth + width - 1) / width
     tilesDown = (shape.outputHeight + height - 1) / height
@@ -25,23 +47,10 @@ struct WinogradTiles: Sendable {
   var count: Int { shape.images * tilesPerImage }
   var name: String { "F(\(height)×\(width),3×3)" }
 
-  /// The tile of the least work for one image.
-  ///
-  /// Products are planes · tiles. Where the transformed filters are larger than a cache, reading
-  /// them takes as long as multiplying some six tiles more (measured at 7 × 7 × 512 on one lane: 36
-  /// planes of 4 tiles 1.06 ms, 24 of 8 tiles 0.90 ms, 16 of 16 tiles 0.87 ms).
-  private static func choose(_ shape: ConvolutionShape) -> (height: Int, width: Int) {
-    let reading = shape.channels * shape.filters >= 1 << 17 ? 9 : 0
-    var best = (height: 4, width: 4)
-    var least = Int.max
-    for (height, width) in [(4, 4), (4, 2), (2, 4), (2, 2)] {
-      let down = (shape.outputHeight + height - 1) / height
-      let across = (shape.outputWidth + width - 1) / width
-      let work = (height + 2) * (width + 2) * (down * across + reading)
-      if work < least { (best, least) = ((height, width), work) }
-    }
-    return best
-  }
+  /// What transforming dU back to the taps takes, in tiles of one product.
+  private static let gradientReading = 44
+  /// The work of the filter's gradient in products of channels and filters.
+  var gradientWork: Int { planes * (count + Self.gradientReading) }
 
   /// The geometry as the C loops take it.
   var loops: cnl_winograd {
