@@ -174,13 +174,14 @@ struct PlanCompiler {
   }
 
   /// The buffer of packed weights, which `make` packs from the parameters when they have changed; nil
-  /// where one of the values is neither a parameter nor float32 state.
+  /// where one of the values is neither a parameter nor float32 state, or nothing is to be kept.
   ///
   /// The layout's name must say everything that `make` depends on besides the parameters' own shapes.
   mutating func pack(
     parameters: [Graph.ValueID], layout: String, floatCount: Int,
     make: (_ sources: [Buffer], _ target: Buffer) -> any Step
   ) -> Buffer? {
+    guard options.keepsPackedWeights else { return nil }
     let sources = parameters.map { buffer($0) }
     var key = PackKey(parameters: [], layout: layout)
     for source in sources {

@@ -14,6 +14,13 @@ public struct PlanOptions: Hashable, Sendable {
   public var batchNormalization: BatchNormalizationStrategy
   /// Whether elementwise steps are fused into the operations before them.
   public var fusesEpilogues: Bool
+  /// Whether weights stay packed between runs, as they should unless they change before every run.
+  ///
+  /// Otherwise each is packed right before it is used, in memory that later steps use again.
+  public var keepsPackedWeights: Bool
+  /// Whether a training step computes normalised activations again in its backward pass rather than keep
+  /// them from the forward pass: less memory for one more pass over each; the bits are the same.
+  public var recomputesActivations: Bool
   /// Whether 3 × 3 convolutions may run by Winograd's minimal filtering.
   ///
   /// It costs less than half the products and rounds differently from a direct sum, by at most some
@@ -23,11 +30,14 @@ public struct PlanOptions: Hashable, Sendable {
   /// Makes options.
   public init(
     convolution: String? = nil, batchNormalization: BatchNormalizationStrategy = .fused,
-    fusesEpilogues: Bool = true, allowsWinograd: Bool = true
+    fusesEpilogues: Bool = true, keepsPackedWeights: Bool = true,
+    recomputesActivations: Bool = true, allowsWinograd: Bool = true
   ) {
     self.convolution = convolution
     self.batchNormalization = batchNormalization
     self.fusesEpilogues = fusesEpilogues
+    self.keepsPackedWeights = keepsPackedWeights
+    self.recomputesActivations = recomputesActivations
     self.allowsWinograd = allowsWinograd
   }
 }

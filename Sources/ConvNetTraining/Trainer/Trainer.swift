@@ -168,7 +168,10 @@ public final class Trainer {
     if let known = plans[images] { return known }
     let step = try graph.trainingStep(
       inputShapes: Execution.inputShapes(ports, images: images), loss: Loss.lossName)
-    let made = (try Plan(step.graph, inputShapes: [:], lanes: lanes), step.layers)
+    let options = PlanOptions(keepsPackedWeights: false)
+    let made = (
+      try Plan(step.graph, inputShapes: [:], lanes: lanes, options: options), step.layers
+    )
     plans[images] = made
     return made
   }

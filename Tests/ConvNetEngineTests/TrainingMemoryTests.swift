@@ -1,0 +1,75 @@
+import ConvNetEngine
+import ConvNetGraph
+import ConvNetTestSupport
+import Testing
+
+/// What a training step does to need less memory changes none of its bits.
+@Suite struct TrainingMemoryTests {
+  /// Plain, residual, depthwise and dense layers, deep enough that activations wait for the backward pass.
+  private func trainingGraph() throws -> Graph {
+    let graph = try Graph(inputs: [
+      ("input", .image(height: 9, width: 10, channels: 3)), ("labels", TensorType(.int64, ["N"])),
+    ]) { values in
+      let x = values[0].convolution(16, kernel: 3, bias: false).batchNormalization().relu()
+        .convolution(24, kernel: 3, bias: false).batchNormalization().map(.relu6)
+      let logits = x.residualBlock(24).residualBlock(32, stride: 2)
+        .depthwiseConvolution(kernel: 3, bias: false).batchNormalization()
+        .convolution(20, kernel: 1, bias: false).batchNormalization().relu()
+        .globalAveragePooling().dense(5)
+      let loss = logits.softmaxCrossEntropy(labels: values[1]).reduced(.mean, axes: [0])
+      return ["output": logits, "loss": loss]
+    }
+    return try ResolveMode(.training).apply(to: graph).gradient(of: "loss")
+  }
+
+  private func run(_ options: PlanOptions, lanes: Lanes) throws -> (
+    results: [String: Tensor], byteCount: Int
+  ) {
+    let graph = try trainingGraph().resolved(inputShapes: ["input": [4, 9, 10, 3], "labels": [4]])
+    let model = try randomModel(graph, seed: 8)
+    let plan = try Plan(graph, inputShapes: [:], lanes: lanes, options: options)
+    var workspace = plan.makeWorkspace(for: ParameterStore(model))
+    try workspace.setInput("input", to: TestData.uniform([4, 9, 10, 3], seed: 9))
+    try workspace.setInput("labels", to: TestData.labels([4], in: 0...4, seed: 10))
+    plan.run(in: &workspace)
+    plan.run(in: &workspace)
+    var results: [String: Tensor] = [:]
+    for output in graph.outputs { results[output.name] = try workspace.output(output.name) }
+    return (results, plan.peakByteCount)
+  }
+
+  @Test func recomputationAndTemporaryPacksKeepTheBits() throws {
+    let kept = try run(
+      PlanOptions(keepsPackedWeights: true, recomputesActivations: false), lanes: TestLanes.all[0])
+    #expect(kept.results.keys.contains { $0.hasPrefix("gradient/") })
+    for (keeps, recomputes) in [(true, true), (false, false), (false, true)] {
+      let options = PlanOptions(keepsPackedWeights: keeps, recomputesActivations: recomputes)
+      for lanes in TestLanes.all {
+        let other = try run(options, lanes: lanes)
+        for (name, result) in kept.results {
+          #expect(other.results[name] == result, "\(name), \(lanes.count) lanes, \(options)")
+        }
+        if lanes.count == 1 { #expect(other.byteCount < kept.byteCount, "\(options)") }
+      }
+    }
+  }
+
+  @Test func whatIsRepeatedStandsBeforeItsBackwardReaders() throws {
+    let graph = try FuseEpilogues().apply(
+      to: ReuseActivationOutputs().apply(to: RemoveUnused().apply(to: trainingGraph())))
+    let again = try RecomputeActivations().apply(to: graph)
+    try again.verify()
+    let repeated = again.nodes.filter { $0.name.hasSuffix(".again") }
+    #expect(!repeated.isEmpty && again.nodes.count == graph.nodes.count + repeated.count)
+    for node in repeated {
+      // No statistics are taken twice, and none but a normalisation is repeated.
+      #expect(node.operation.running == nil && node.operation.resultCount == 1)
+    }
+    // Without a backward pass there is nothing to wait for.
+    let forward = try ResolveMode(.training).apply(
+      to: Graph(input: .image(height: 9, width: 9, channels: 3)) { x in
+        (0..<8).reduce(x) { x, _ in x.convolution(3, kernel: 3).batchNormalization().relu() }
+      })
+    #expect(try RecomputeActivations().apply(to: forward) == forward)
+  }
+}
