@@ -176,13 +176,15 @@ struct PlanCompiler {
   /// The buffer of packed weights, which `make` packs from the parameters when they have changed; nil
   /// where one of the values is neither a parameter nor float32 state.
   ///
-  /// The layout's name must say everything that `make` depends on besides the parameters' own shapes.
+  /// The layout's name must say everything that `make` depends on besides the values' shapes, which are part
+  /// of it here: a parameter may also be read under another shape.
   mutating func pack(
     parameters: [Graph.ValueID], layout: String, floatCount: Int,
     make: (_ sources: [Buffer], _ target: Buffer) -> any Step
   ) -> Buffer? {
     let sources = parameters.map { buffer($0) }
-    var key = PackKey(parameters: [], layout: layout)
+    let shapes = parameters.map { shape($0).description }.joined()
+    var key = PackKey(parameters: [], layout: "\(layout) \(shapes)")
     for source in sources {
       guard case .store(let name) = buffers[source.index] else { return nil }
       key.parameters.append(name)

@@ -124,4 +124,16 @@ import Testing
       #expect(plan.stepDescriptions.contains { $0.contains("\(step)Convolution") }, "\(name)")
     }
   }
+
+  /// A parameter that is read under two shapes is packed for each.
+  @Test func parametersArePackedForEveryShape() throws {
+    let builder = GraphBuilder()
+    let x = builder.addInput("input", .features(4))
+    let weight = builder.addParameter("w", [4, 6], role: .denseWeight)
+    let turned = builder.add(.reshape(Reshape([.fixed(6), .fixed(4)])), weight)
+    let y = builder.add(.matrixMultiply(MatrixMultiply()), x, weight, name: "a")
+    builder.addOutput(
+      "output", builder.add(.matrixMultiply(MatrixMultiply()), y, turned, name: "b"))
+    try expectSame(builder.finish(), input([3, 4]))
+  }
 }
