@@ -94,8 +94,15 @@ struct PlanCompiler {
     return shape
   }
 
+  /// The bytes of a value, which the machine could have.
   func byteCount(of value: Graph.ValueID) throws -> Int {
-    shape(value).count * graph.type(of: value).elementType.byteCount
+    let type = graph.type(of: value)
+    let count = shape(value).count * type.elementType.byteCount
+    let memory = TensorStorage.memoryByteCount
+    guard count <= memory else {
+      throw unsupported("\(type) takes \(count) bytes, and the machine has \(memory)")
+    }
+    return count
   }
 
   func unsupported(_ reason: String) -> PlanError {

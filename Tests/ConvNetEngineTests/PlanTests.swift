@@ -125,6 +125,24 @@ import Testing
     }
   }
 
+  /// A file may ask for more than there is, in one layer or in many.
+  @Test(arguments: [1, 40]) func refusesWhatMemoryCannotHold(_ count: Int) throws {
+    let graph = try Graph(input: .image(height: 8, width: 8, channels: 1)) { x in
+      (0..<count).map { _ in x.convolution(32, kernel: 3, padding: .explicit(1 << 24)) }
+        .reduce(x.convolution(32, kernel: 3, padding: .explicit(1 << 24))) { $0 + $1 }
+        .globalAveragePooling()
+    }
+    let error = #expect(throws: PlanError.self) {
+      try Plan(graph, inputShapes: ["input": [1, 8, 8, 1]], lanes: TestLanes.all[0])
+    }
+    #expect(error?.description.contains("the machine has") == true)
+    #expect(throws: PlanError.self) {
+      try Plan(
+        Graph(input: .features(1 << 20)) { $0.relu() }, inputShapes: ["input": [1 << 36, 1 << 20]],
+        lanes: TestLanes.all[0])
+    }
+  }
+
   /// A parameter that is read under two shapes is packed for each.
   @Test func parametersArePackedForEveryShape() throws {
     let builder = GraphBuilder()
