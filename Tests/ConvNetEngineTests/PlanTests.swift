@@ -123,6 +123,19 @@ import Testing
       #expect(plan.convolutionChoices[0].declined.map(\.strategy) == ["depthwise", "winograd"])
       #expect(plan.stepDescriptions.contains { $0.contains("\(step)Convolution") }, "\(name)")
     }
+    // The table passes over Winograd for few channels, unless it is told otherwise.
+    let small = try Graph(input: .image(height: 6, width: 6, channels: 5)) {
+      $0.convolution(8, kernel: 3)
+    }
+    for name in ["winograd", "im2col"] {
+      let plan = try Plan(
+        small, inputShapes: ["input": [1, 6, 6, 5]], lanes: TestLanes.all[0],
+        options: PlanOptions(convolution: name))
+      #expect(plan.convolutionChoices[0].chosen == name)
+      #expect(
+        plan.convolutionChoices[0].declined.map(\.strategy)
+          == ["pointwise", "depthwise", "thin", "winograd"].filter { $0 != name })
+    }
   }
 
   /// A file may ask for more than there is, in one layer or in many.
