@@ -42,7 +42,14 @@ public struct FoldConstants: ModelPass {
       let value = graph.outputs[index].value
       graph.outputs[index].value = replaced[value] ?? value
     }
-    graph = try RemoveUnused().apply(to: graph)
+    return try Self.reduced(graph, parameters, of: model)
+  }
+
+  /// What a graph's outputs need of a model.
+  private static func reduced(
+    _ graph: Graph, _ parameters: [String: Tensor], of model: Model
+  ) throws -> Model {
+    var graph = try RemoveUnused().apply(to: graph)
     let read = Set(graph.nodes.flatMap(\.inputs) + graph.outputs.map(\.value))
     graph.parameters.removeAll { !read.contains($0.value) }
     graph.states.removeAll { !read.contains($0.value) }
@@ -74,11 +81,11 @@ public struct FoldConstants: ModelPass {
     _ values: [Graph.ValueID], of graph: Graph, _ model: Model
   ) throws -> [Tensor] {
     var closed = graph
-    closed.outputs = values.map { Graph.Port(name: "\($0.index)", value: $0) }
-    closed = try RemoveUnused().apply(to: closed)
     closed.inputs = []
-    let plan = try Plan(closed, inputShapes: [:])
-    let constants = try Model(graph: closed, parameters: model.parameters, state: model.state)
+    closed.outputs = values.map { Graph.Port(name: "\($0.index)", value: $0) }
+    // The store copies parameters: only those that constants are made of.
+    let constants = try Self.reduced(closed, model.parameters, of: model)
+    let plan = try Plan(constants.graph, inputShapes: [:])
     var workspace = plan.makeWorkspace(for: ParameterStore(constants))
     plan.run(in: &workspace)
     return try closed.outputs.map { try workspace.output($0.name) }

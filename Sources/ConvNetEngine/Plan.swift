@@ -54,7 +54,8 @@ public final class Plan: Sendable {
   ///   - inputShapes: the shape of every input with symbols in its type.
   ///   - lanes: the threads to run on.
   ///   - options: strategies to force.
-  /// - Throws: `GraphError` where the shapes do not fit, `PlanError` where the engine cannot run them.
+  /// - Throws: `GraphError` where the shapes do not fit, `PlanError` where the engine cannot run them or they
+  ///   need more memory than the machine has.
   public convenience init(
     _ graph: Graph, inputShapes: [String: Shape], lanes: Lanes = .shared,
     options: PlanOptions = PlanOptions()
@@ -102,6 +103,12 @@ public final class Plan: Sendable {
     let arena = Self.placeBuffers(buffers, layout: layout)
     origins = arena.origins
     arenaByteCount = arena.byteCount
+    let memory = TensorStorage.memoryByteCount
+    guard workspaceByteCount <= memory else {
+      throw PlanError(
+        .unsupported, "a run needs \(workspaceByteCount) bytes, and the machine has \(memory)",
+        at: "")
+    }
   }
 
   /// Makes a plan for a model in a mode.
@@ -160,7 +167,7 @@ public final class Plan: Sendable {
   /// Runs the plan once; allocates nothing.
   ///
   /// OpenBLAS's small-matrix kernels (SkylakeX, Cooperlake) may take a packing buffer from malloc inside a
-  /// call and free it again.
+  /// product in Double, which decorrelated batch norm takes in training, and free it again.
   ///
   /// A workspace of another plan stops the program.
   public func run(in workspace: inout Workspace) {

@@ -94,8 +94,15 @@ struct PlanCompiler {
     return shape
   }
 
+  /// The bytes of a value, which the machine could have.
   func byteCount(of value: Graph.ValueID) throws -> Int {
-    shape(value).count * graph.type(of: value).elementType.byteCount
+    let type = graph.type(of: value)
+    let count = shape(value).count * type.elementType.byteCount
+    let memory = TensorStorage.memoryByteCount
+    guard count <= memory else {
+      throw unsupported("\(type) takes \(count) bytes, and the machine has \(memory)")
+    }
+    return count
   }
 
   func unsupported(_ reason: String) -> PlanError {
@@ -176,14 +183,16 @@ struct PlanCompiler {
   /// The buffer of packed weights, which `make` packs from the parameters when they have changed; nil
   /// where one of the values is neither a parameter nor float32 state, or nothing is to be kept.
   ///
-  /// The layout's name must say everything that `make` depends on besides the parameters' own shapes.
+  /// The layout's name must say everything that `make` depends on besides the values' shapes, which are part
+  /// of it here: a parameter may also be read under another shape.
   mutating func pack(
     parameters: [Graph.ValueID], layout: String, floatCount: Int,
     make: (_ sources: [Buffer], _ target: Buffer) -> any Step
   ) -> Buffer? {
     guard options.keepsPackedWeights else { return nil }
     let sources = parameters.map { buffer($0) }
-    var key = PackKey(parameters: [], layout: layout)
+    let shapes = parameters.map { shape($0).description }.joined()
+    var key = PackKey(parameters: [], layout: "\(layout) \(shapes)")
     for source in sources {
       guard case .store(let name) = buffers[source.index] else { return nil }
       key.parameters.append(name)

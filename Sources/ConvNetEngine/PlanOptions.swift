@@ -24,7 +24,8 @@ public struct PlanOptions: Hashable, Sendable {
   /// Whether 3 × 3 convolutions may run by Winograd's minimal filtering.
   ///
   /// It costs less than half the products and rounds differently from a direct sum, by at most some
-  /// 10⁻⁵ of a layer's largest result; without it every convolution is a direct sum of products.
+  /// 10⁻⁵ of a layer's largest result; an input that is not finite spoils the whole tile of up to 4 × 4
+  /// results. Without it every convolution is a direct sum of products.
   public var allowsWinograd: Bool
 
   /// Makes options.

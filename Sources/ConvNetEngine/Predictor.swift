@@ -71,12 +71,12 @@ public final class Predictor: Sendable {
     ] where value < 1 {
       throw PlanError(.unsupported, "must be at least 1, not \(value)", at: name)
     }
-    var model = model
+    // Constants first: batch norm folds into a weight that is computed, too.
+    var model = try FoldConstants().apply(to: model)
     if options.foldsBatchNormalization {
       model = try FoldBatchNormalization().apply(to: model)
       cnt_trim_heap()
     }
-    model = try FoldConstants().apply(to: model)
     graph = try RemoveUnused().apply(to: ResolveMode(.inference).apply(to: model.graph))
     interface = PredictorInterface(graph)
     let core = PredictorCore(

@@ -88,7 +88,7 @@ struct NetworkReport: Encodable {
 
 /// How a model would be run for inference.
 struct PlanReport: Encodable {
-  /// The strategy of one convolution, and why others cannot compute it.
+  /// The strategy of one convolution, and why others are not taken.
   struct Convolution: Encodable {
     var layer: String
     var strategy: String

@@ -66,37 +66,12 @@ package enum UncheckedBLAS {
       y, 1)
   }
 
-  /// A[rows×columns] += alpha·x·yᵀ.
-  @inlinable @inline(__always)
-  package static func sger(
-    rows: Int, columns: Int, alpha: Float, x: UnsafePointer<Float>, y: UnsafePointer<Float>,
-    a: UnsafeMutablePointer<Float>, lda: Int
-  ) {
-    cblas_sger(
-      CblasRowMajor, Index(truncatingIfNeeded: rows), Index(truncatingIfNeeded: columns),
-      alpha, x, 1, y, 1, a, Index(truncatingIfNeeded: lda))
-  }
-
   /// y += alpha·x.
   @inlinable @inline(__always)
   package static func saxpy(
     count: Int, alpha: Float, x: UnsafePointer<Float>, y: UnsafeMutablePointer<Float>
   ) {
     cblas_saxpy(Index(truncatingIfNeeded: count), alpha, x, 1, y, 1)
-  }
-
-  /// y = alpha·x + beta·y.
-  @inlinable @inline(__always)
-  package static func saxpby(
-    count: Int, alpha: Float, x: UnsafePointer<Float>, beta: Float, y: UnsafeMutablePointer<Float>
-  ) {
-    cblas_saxpby(Index(truncatingIfNeeded: count), alpha, x, 1, beta, y, 1)
-  }
-
-  /// x = alpha·x.
-  @inlinable @inline(__always)
-  package static func sscal(count: Int, alpha: Float, x: UnsafeMutablePointer<Float>) {
-    cblas_sscal(Index(truncatingIfNeeded: count), alpha, x, 1)
   }
 
   /// Σ xᵢ·yᵢ.

@@ -57,6 +57,8 @@ import Testing
     let folded = try FoldBatchNormalization().fold(FoldConstants().apply(to: model))
     #expect(folded.report.folds.map(\.layer) == ["c"])
     #expect(folded.model.graph.nodes.map(\.operation.name) == ["convolution", "relu"])
+    let predictor = try Predictor(model, options: PredictorOptions(lanes: TestLanes.all[0]))
+    #expect(predictor.graph.nodes.map(\.operation.name) == ["convolution", "relu"])
   }
 
   @Test func leavesOtherModelsAlone() throws {

@@ -123,5 +123,48 @@ import Testing
       #expect(plan.convolutionChoices[0].declined.map(\.strategy) == ["depthwise", "winograd"])
       #expect(plan.stepDescriptions.contains { $0.contains("\(step)Convolution") }, "\(name)")
     }
+    // The table passes over Winograd for few channels, unless it is told otherwise.
+    let small = try Graph(input: .image(height: 6, width: 6, channels: 5)) {
+      $0.convolution(8, kernel: 3)
+    }
+    for name in ["winograd", "im2col"] {
+      let plan = try Plan(
+        small, inputShapes: ["input": [1, 6, 6, 5]], lanes: TestLanes.all[0],
+        options: PlanOptions(convolution: name))
+      #expect(plan.convolutionChoices[0].chosen == name)
+      #expect(
+        plan.convolutionChoices[0].declined.map(\.strategy)
+          == ["pointwise", "depthwise", "thin", "winograd"].filter { $0 != name })
+    }
+  }
+
+  /// A file may ask for more than there is, in one layer or in many.
+  @Test(arguments: [1, 40]) func refusesWhatMemoryCannotHold(_ count: Int) throws {
+    let graph = try Graph(input: .image(height: 8, width: 8, channels: 1)) { x in
+      (0..<count).map { _ in x.convolution(32, kernel: 3, padding: .explicit(1 << 24)) }
+        .reduce(x.convolution(32, kernel: 3, padding: .explicit(1 << 24))) { $0 + $1 }
+        .globalAveragePooling()
+    }
+    let error = #expect(throws: PlanError.self) {
+      try Plan(graph, inputShapes: ["input": [1, 8, 8, 1]], lanes: TestLanes.all[0])
+    }
+    #expect(error?.description.contains("the machine has") == true)
+    #expect(throws: PlanError.self) {
+      try Plan(
+        Graph(input: .features(1 << 20)) { $0.relu() }, inputShapes: ["input": [1 << 36, 1 << 20]],
+        lanes: TestLanes.all[0])
+    }
+  }
+
+  /// A parameter that is read under two shapes is packed for each.
+  @Test func parametersArePackedForEveryShape() throws {
+    let builder = GraphBuilder()
+    let x = builder.addInput("input", .features(4))
+    let weight = builder.addParameter("w", [4, 6], role: .denseWeight)
+    let turned = builder.add(.reshape(Reshape([.fixed(6), .fixed(4)])), weight)
+    let y = builder.add(.matrixMultiply(MatrixMultiply()), x, weight, name: "a")
+    builder.addOutput(
+      "output", builder.add(.matrixMultiply(MatrixMultiply()), y, turned, name: "b"))
+    try expectSame(builder.finish(), input([3, 4]))
   }
 }

@@ -55,6 +55,19 @@ import Testing
     Case(testDescription: "residual block", folds: 3) { $0.residualBlock(6, stride: 2) },
   ]
 
+  /// A layer without outputs, such as a file may hold, has nothing to be folded into.
+  @Test func anEmptyLayerIsLeftAlone() throws {
+    let builder = GraphBuilder()
+    let x = builder.addInput("input", .features(4))
+    let weight = builder.addParameter("w", [4, 0], role: .denseWeight)
+    let y = builder.add(.matrixMultiply(MatrixMultiply()), x, weight, name: "d")
+    let value = Graph.Value(builder: builder, id: y).batchNormalization(name: "n")
+    builder.addOutput("output", value.id)
+    let model = try randomModel(builder.finish(), seed: 1)
+    let folded = try FoldBatchNormalization().fold(model)
+    #expect(folded.report.folds.allSatisfy { $0.layer == "n" })
+  }
+
   @Test(arguments: cases) func trap9FoldingComputesTheSame(_ c: Case) throws {
     let graph = try Graph(input: c.input, c.network)
     var model = try randomModel(graph, seed: 3)

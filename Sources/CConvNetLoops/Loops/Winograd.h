@@ -107,10 +107,10 @@ INLINE void winograd_input_tiles(
     UNROLL for (long i = 0; i < mv + 2; i++) {
       const long iy = top + i;
       const unsigned long width = iy >= 0 && iy < w->height ? (unsigned long)w->width : 0;
-      const float *row = x + (iy * w->width + left) * C;
+      const long row = (iy * w->width + left) * C;
       UNROLL for (long j = 0; j < mh + 2; j++) {
         const int inside = (unsigned long)(left + j) < width;
-        pixels[i * (mh + 2) + j] = inside ? row + j * C : zeros;
+        pixels[i * (mh + 2) + j] = inside ? x + (row + j * C) : zeros;
       }
     }
     long c = 0;

@@ -25,7 +25,7 @@ public enum ProcessMemory {
   ///
   /// - Throws: `PlanError` with both numbers.
   static func check(_ needed: Int, for purpose: String) throws {
-    let memory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+    let memory = TensorStorage.memoryByteCount
     guard needed <= memory else {
       throw PlanError(
         .unsupported, "at least \(needed) bytes are needed, the machine has \(memory)", at: purpose)

@@ -13,7 +13,7 @@ extension PlanCompiler {
     choices.append(
       ConvolutionChoice(
         layer: node.name, chosen: strategy.rawValue,
-        declined: ConvolutionStrategy.declined(shape, options: options)))
+        declined: strategy.declined(shape, options: options)))
     let reads = [x, bias] + [residual].compactMap { $0 }
     let product = PanelProduct(
       depth: shape.depth, columns: shape.groupFilters, kernels: kernels, epilogue: epilogue,

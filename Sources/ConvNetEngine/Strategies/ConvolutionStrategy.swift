@@ -43,11 +43,11 @@ enum ConvolutionStrategy: String, CaseIterable, Sendable {
     return nil
   }
 
-  /// The strategies that declined a convolution or are not taken, with their reasons.
-  static func declined(
+  /// The strategies that declined a convolution or are not taken unless forced, with their reasons.
+  func declined(
     _ shape: ConvolutionShape, options: PlanOptions
   ) -> [(strategy: String, reason: String)] {
-    allCases.compactMap { strategy in
+    Self.allCases.filter { $0 != self }.compactMap { strategy in
       let reason = strategy.declines(shape) ?? strategy.avoids(shape, options: options)
       return reason.map { (strategy.rawValue, $0) }
     }
@@ -67,6 +67,6 @@ public struct ConvolutionChoice: Sendable {
   public let layer: String
   /// The strategy that computes it.
   public let chosen: String
-  /// The strategies that cannot, and why.
+  /// The strategies that cannot, or that the table passes over, and why.
   public let declined: [(strategy: String, reason: String)]
 }

@@ -1,5 +1,4 @@
 import ConvNetGraph
-import Glibc
 
 extension Tensor {
   /// Zeros for data that a file promises; refuses more than the machine has memory.
@@ -9,10 +8,9 @@ extension Tensor {
   static func room(
     for elementType: ElementType, _ shape: Shape, of path: String, place: String = ""
   ) throws -> Tensor {
-    let pages = sysconf(Int32(_SC_PHYS_PAGES))
-    let (memory, overflow) = pages.multipliedReportingOverflow(by: sysconf(Int32(_SC_PAGESIZE)))
+    let memory = TensorStorage.memoryByteCount
     let byteCount = shape.count * elementType.byteCount
-    guard overflow || memory <= 0 || byteCount <= memory else {
+    guard byteCount <= memory else {
       throw FileError(
         .tooLarge,
         "\(elementType.rawValue) \(shape) takes \(byteCount) bytes and this machine has "

@@ -101,6 +101,7 @@ extension Graph.Value {
     let y = dense(units, bias: !normalized)
     return (normalized ? y.batchNormalization() : y).relu()
   }
+
   /// A named convolution with the symmetric padding that keeps the size at stride 1, and a named batch
   /// normalisation or a bias.
   ///

@@ -268,7 +268,7 @@ private struct Weight {
   var inputScale: [Double]
 
   init?(_ source: Tensor, groups: Int) {
-    guard source.shape.rank >= 2 else { return nil }
+    guard source.shape.rank >= 2, source.count > 0 else { return nil }
     self.source = source
     self.groups = groups
     let (inputs, outputs) = (

@@ -17,6 +17,14 @@ package final class TensorStorage: @unchecked Sendable {
   /// The bytes asked for; the allocation may be longer by less than 64, or a page.
   package let byteCount: Int
 
+  /// Bytes of the machine's memory, to refuse what cannot be had; the largest number where the system does
+  /// not tell.
+  package static let memoryByteCount: Int = {
+    let (bytes, overflow) = sysconf(Int32(_SC_PHYS_PAGES))
+      .multipliedReportingOverflow(by: sysconf(Int32(_SC_PAGESIZE)))
+    return overflow || bytes <= 0 ? .max : bytes
+  }()
+
   /// The size of a huge page on x86-64 and, with pages of 4 KiB, on aarch64.
   private static let hugePage = 2 << 20
 
