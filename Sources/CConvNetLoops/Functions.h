@@ -148,11 +148,13 @@
       uint32_t threshold, float scale, long n), (y, x, seed, stream, first, threshold, scale,     \
       n))                                                                                         \
   X(void, sgd, (float *w, float *velocity, const float *g, float rate, float momentum, float      \
-      decay, int nesterov, long n), (w, velocity, g, rate, momentum, decay, nesterov, n))         \
+      decay, float scale, float limit, int nesterov, long n), (w, velocity, g, rate, momentum,    \
+      decay, scale, limit, nesterov, n))                                                          \
   X(void, adam, (float *w, float *m, float *v, const float *g, float rate, float beta1, float     \
       beta2, float epsilon, float coupledDecay, float decoupledDecay, float correction1, float    \
-      correction2, long n), (w, m, v, g, rate, beta1, beta2, epsilon, coupledDecay,               \
-      decoupledDecay, correction1, correction2, n))                                               \
+      correction2, float scale, float limit, long n), (w, m, v, g, rate, beta1, beta2, epsilon,   \
+      coupledDecay, decoupledDecay, correction1, correction2, scale, limit, n))                   \
+  X(void, average, (float *y, const float *x, float take, long n), (y, x, take, n))               \
   X(double, sum_of_squares, (const float *x, long n), (x, n))                                     \
   X(int, all_finite, (const float *x, long n), (x, n))
 

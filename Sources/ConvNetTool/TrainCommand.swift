@@ -22,6 +22,17 @@ struct TrainCommand: ParsableCommand {
   @Option(
     parsing: .unconditional, help: "What initial weights and the order of images are drawn from.")
   var seed: UInt64 = 1
+  @Option(
+    parsing: .unconditional,
+    help: "Scale gradients down where their norm over all parameters exceeds this.")
+  var clipNorm: Double?
+  @Option(
+    parsing: .unconditional,
+    help: """
+      Evaluate and save a moving average of the weights of this decay, such as 0.999, its running \
+      statistics made exact at the end.
+      """)
+  var ema: Double?
   @Flag(help: "Leave batch normalisation out; convolutions have biases instead.")
   var noBatchNorm = false
   @Option(help: "Where to write the model, as a safetensors file.") var save: String?
@@ -46,8 +57,15 @@ struct TrainCommand: ParsableCommand {
     kernelOptions.remarkOnEnvironment()
     let clock = ContinuousClock()
     let start = clock.now
-    let (last, failure) = try train(trainer, training, test, epochs: recipe.epochs, since: start)
-    let trained = trainer.model
+    var (last, failure) = try train(trainer, training, test, epochs: recipe.epochs, since: start)
+    var trained = trainer.model
+    if let averaged = trainer.averagedModel {
+      trained = averaged
+      if !noBatchNorm {
+        try trained.recalibrate(on: training, batchSize: recipe.batchSize, lanes: lanes)
+        last = try Evaluator(trained, lanes: lanes).evaluate(test)
+      }
+    }
     if let save { try ModelFile.save(trained, to: save) }
     if let failure { throw failure }
     try report(
@@ -63,6 +81,8 @@ struct TrainCommand: ParsableCommand {
     var recipe = Recipe.standard(for: network)
     if let epochs { recipe.epochs = epochs }
     if let batchSize { recipe.batchSize = batchSize }
+    recipe.clipping = clipNorm.map { .norm($0) }
+    recipe.averageDecay = ema
     if let learningRate {
       switch recipe.optimizer {
       case .sgd(var sgd):

@@ -26,6 +26,25 @@ import Testing
     #expect(try Tool.succeed(["help", "train"]).output.contains("--no-batch-norm"))
   }
 
+  @Test func averagesAreMeasuredAndSaved() throws {
+    let folder = try TemporaryFolder()
+    try folder.writeDataset()
+    let plain = try train(folder, save: "plain").objects()
+    let averaged = try train(folder, save: "ema", ["--ema", "0.5", "--clip-norm", "0.25"]).objects()
+    let result = try #require(averaged.last)
+    #expect(result["loss"] as? Double != plain.last?["loss"] as? Double)
+    let evaluate = [
+      "evaluate", folder.file("ema"), "--data", folder.path, "--json", "--no-folding",
+    ]
+    #expect(
+      try Tool.succeed(evaluate).object()["loss"] as? Double == result["loss"] as? Double)
+    let data = ["--data", folder.path, "--network", "fashion"]
+    for arguments in [["--clip-norm", "0"], ["--ema", "1"], ["--ema", "-0.1"]] {
+      let outcome = try Tool.run(["train"] + data + arguments)
+      #expect(outcome.status != 0 && outcome.remarks.split(separator: "\n").count == 1)
+    }
+  }
+
   @Test func fromTrainingToRunning() throws {
     let folder = try TemporaryFolder()
     try folder.writeDataset()

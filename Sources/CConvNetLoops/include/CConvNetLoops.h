@@ -87,6 +87,7 @@ void cnl_copy_rows(float *y, long yRow, const float *x, long xRow, long rows, lo
 
 /// Σx: float sums of at most 4096 elements, added up in Double.
 double cnl_sum(const float *x, long n);
+/// Σx², likewise: infinite where 4096 squares exceed float.
 double cnl_sum_of_squares(const float *x, long n);
 /// sums[c] = Σᵣ x[r][c]: float sums of at most 128 rows, added up in Double. Overwrites.
 void cnl_sum_rows(double *sums, const float *x, long xRow, long rows, long columns);
@@ -336,16 +337,19 @@ void cnl_dropout(
 
 // MARK: Optimisers
 
-/// g′ = g + decay·w;  v = momentum·v + g′;  w −= rate·(nesterov ? g′ + momentum·v : v).
+/// g′ = scale·min(max(g, −limit), limit) + decay·w;  v = momentum·v + g′;
+/// w −= rate·(nesterov ? g′ + momentum·v : v).
 void cnl_sgd(
-    float *w, float *velocity, const float *g, float rate, float momentum, float decay,
-    int nesterov, long n);
-/// g′ = g + coupledDecay·w;  m = β₁m + (1−β₁)g′;  v = β₂v + (1−β₂)g′²;
+    float *w, float *velocity, const float *g, float rate, float momentum, float decay, float scale,
+    float limit, int nesterov, long n);
+/// g′ = scale·min(max(g, −limit), limit) + coupledDecay·w;  m = β₁m + (1−β₁)g′;  v = β₂v + (1−β₂)g′²;
 /// w −= rate·((m/correction1)/(√(v/correction2) + epsilon) + decoupledDecay·w).
 void cnl_adam(
     float *w, float *m, float *v, const float *g, float rate, float beta1, float beta2,
     float epsilon, float coupledDecay, float decoupledDecay, float correction1, float correction2,
-    long n);
+    float scale, float limit, long n);
+/// y += take·(x − y): what follows x exactly where both are equal.
+void cnl_average(float *y, const float *x, float take, long n);
 
 #if defined(__cplusplus)
 }

@@ -2,7 +2,8 @@ import CConvNetLoops
 package import ConvNetEngine
 package import ConvNetGraph
 
-/// The moments of every trainable parameter, and the update that uses them.
+/// The moments of every trainable parameter, and the update that uses them: clipping, weight decay and
+/// the step in one loop, and the averages that follow while a piece is in cache.
 ///
 /// Tensors are cut into pieces of fixed length, which lanes share: bits depend on no number of lanes, and
 /// an update is one loop over each piece.
@@ -27,22 +28,37 @@ package final class OptimizerState {
   static let pieceLength = 16_384
 
   let optimizer: Optimizer
+  let clipping: GradientClipping?
   let entries: [Entry]
   /// Updates so far, for Adam's correction of its moments' bias.
   package private(set) var stepCount = 0
+  /// The Euclidean norm of the gradients that were last checked, where they are clipped to one.
+  package private(set) var gradientNorm: Double?
   private let pieces: [Piece]
   private var parameters: [UnsafeMutableBufferPointer<Float>] = []
   private var gradients: [UnsafeBufferPointer<Float>] = []
+  /// What follows the parameters; empty where nothing does.
+  private var averages: [UnsafeMutableBufferPointer<Float>] = []
   private let moments: [(first: UnsafeMutablePointer<Float>, second: UnsafeMutablePointer<Float>)]
-  private var isFinite: [Bool]
+  private var checks: [Check]
+
+  /// What is known of a piece of gradient.
+  private struct Check {
+    var isFinite = true
+    var squares = 0.0
+  }
 
   /// Makes moments of 0 for the trainable parameters of a graph.
   ///
-  /// - Parameter decays: whether weight decay applies to a parameter of this name and role.
+  /// - Parameters:
+  ///   - clipping: how gradients are made smaller, if at all.
+  ///   - decays: whether weight decay applies to a parameter of this name and role.
   package init(
-    _ optimizer: Optimizer, graph: Graph, decays: (_ name: String, _ role: ParameterRole) -> Bool
+    _ optimizer: Optimizer, clipping: GradientClipping? = nil, graph: Graph,
+    decays: (_ name: String, _ role: ParameterRole) -> Bool
   ) {
     self.optimizer = optimizer
+    self.clipping = clipping
     entries = graph.parameters.filter(\.isTrainable).map { parameter in
       let shape = graph.type(of: parameter.value).shape ?? []
       return Entry(
@@ -60,23 +76,27 @@ package final class OptimizerState {
       let pointers = entry.moments.map { $0.base.assumingMemoryBound(to: Float.self) }
       return (pointers[0], pointers[pointers.count - 1])
     }
-    isFinite = [Bool](repeating: true, count: pieces.count)
+    checks = [Check](repeating: Check(), count: pieces.count)
   }
 
   /// Bytes of the moments.
   package var byteCount: Int { entries.flatMap(\.moments).reduce(0) { $0 + $1.byteCount } }
 
-  /// Says where parameters and their gradients are, in the order of `entries`.
+  /// Says where parameters, their gradients and what follows the parameters are, in the order of
+  /// `entries`.
   ///
-  /// Both must stay valid until the next `bind`.
+  /// All must stay valid until the next `bind`.
   package func bind(
     parameters: (String) -> UnsafeMutableBufferPointer<Float>,
+    averages: ((String) -> UnsafeMutableBufferPointer<Float>)? = nil,
     gradients: (String) throws -> UnsafeBufferPointer<Float>
   ) rethrows {
     self.parameters.removeAll(keepingCapacity: true)
+    self.averages.removeAll(keepingCapacity: true)
     self.gradients.removeAll(keepingCapacity: true)
     for entry in entries {
       self.parameters.append(parameters(entry.name))
+      if let averages { self.averages.append(averages(entry.name)) }
       self.gradients.append(try gradients(entry.gradientName))
       guard self.parameters.last?.count == entry.shape.count,
         self.gradients.last?.count == entry.shape.count
@@ -92,60 +112,95 @@ package final class OptimizerState {
     gradients[piece.entry].baseAddress.map { $0 + piece.start }
   }
 
-  /// The first parameter whose bound gradient has an infinity or a NaN, if any.
+  /// The first parameter whose bound gradient has an infinity or a NaN, if any; otherwise their norm is
+  /// known afterwards, where it is needed.
   package func firstNonFiniteGradient(lanes: Lanes) -> String? {
-    isFinite.withUnsafeMutableBufferPointer { flags in
-      nonisolated(unsafe) let (state, flags) = (self, flags)
+    let needsNorm = if case .norm = clipping { true } else { false }
+    checks.withUnsafeMutableBufferPointer { checks in
+      nonisolated(unsafe) let (state, checks) = (self, checks)
       lanes.run(pieces: pieces.count) { index, _ in
         let piece = state.pieces[index]
-        flags[index] = cnl_all_finite(state.gradient(piece), piece.count) != 0
+        let g = state.gradient(piece)
+        checks[index].isFinite = cnl_all_finite(g, piece.count) != 0
+        if needsNorm { checks[index].squares = cnl_sum_of_squares(g, piece.count) }
       }
     }
-    return zip(pieces, isFinite).first { !$1 }.map { entries[$0.0.entry].name }
+    gradientNorm = nil
+    if let (piece, _) = zip(pieces, checks).first(where: { !$1.isFinite }) {
+      return entries[piece.entry].name
+    }
+    // Pieces are added up in order, whoever computed them.
+    if needsNorm { gradientNorm = pieces.indices.reduce(0) { $0 + squares($1) }.squareRoot() }
+    return nil
+  }
+
+  /// Σg² of a finite piece, in Double from the first where a float cannot hold it.
+  private func squares(_ index: Int) -> Double {
+    let piece = pieces[index]
+    guard !checks[index].squares.isFinite, let g = gradient(piece) else {
+      return checks[index].squares
+    }
+    return (0..<piece.count).reduce(0) { $0 + Double(g[$1]) * Double(g[$1]) }
   }
 
   /// Moves every bound parameter along its bound gradient.
   ///
-  /// - Parameter factor: what the schedule multiplies the learning rate by.
-  package func update(factor: Double, lanes: Lanes) {
+  /// Gradients clipped to a norm have been checked before.
+  ///
+  /// - Parameters:
+  ///   - factor: what the schedule multiplies the learning rate by.
+  ///   - take: how far bound averages follow.
+  package func update(factor: Double, take: Float = 0, lanes: Lanes) {
     stepCount += 1
     let rate = optimizer.learningRate * factor
+    let clip = clipping?.factors(norm: gradientNorm) ?? (1, .infinity)
     // Pieces are disjoint, and nothing but the elements behind pointers changes.
     nonisolated(unsafe) let state = self
     switch optimizer {
     case .sgd(let sgd):
       lanes.run(pieces: pieces.count) { index, _ in
-        state.move(state.pieces[index], by: sgd, rate: rate)
+        state.move(state.pieces[index], by: sgd, rate: rate, clip)
+        state.follow(state.pieces[index], take: take)
       }
     case .adam(let adam):
       // 1 − βᵗ by multiplication: `pow` may differ between C libraries in its last bit.
       let correction1 = Float(1 - Self.power(adam.beta1, stepCount))
       let correction2 = Float(1 - Self.power(adam.beta2, stepCount))
       lanes.run(pieces: pieces.count) { index, _ in
-        state.move(state.pieces[index], by: adam, rate: rate, correction1, correction2)
+        state.move(state.pieces[index], by: adam, rate: rate, clip, correction1, correction2)
+        state.follow(state.pieces[index], take: take)
       }
     }
   }
 
-  private func move(_ piece: Piece, by sgd: SGD, rate: Double) {
+  private func follow(_ piece: Piece, take: Float) {
+    guard !averages.isEmpty, let average = averages[piece.entry].baseAddress else { return }
+    cnl_average(average + piece.start, parameter(piece), take, piece.count)
+  }
+
+  private func move(
+    _ piece: Piece, by sgd: SGD, rate: Double, _ clip: (scale: Float, limit: Float)
+  ) {
     let decay = entries[piece.entry].decays ? sgd.weightDecay : .none
     let kept = Float(1 - rate * decay.decoupledRate)
     let w = parameter(piece)
     if kept != 1 { cnl_map(Int32(CNL_AFFINE.rawValue), kept, 0, w, w, piece.count) }
     cnl_sgd(
       w, moments[piece.entry].first + piece.start, gradient(piece), Float(rate),
-      Float(sgd.momentum), Float(decay.coupledRate), sgd.nesterov ? 1 : 0, piece.count)
+      Float(sgd.momentum), Float(decay.coupledRate), clip.scale, clip.limit,
+      sgd.nesterov ? 1 : 0, piece.count)
   }
 
   private func move(
-    _ piece: Piece, by adam: Adam, rate: Double, _ correction1: Float, _ correction2: Float
+    _ piece: Piece, by adam: Adam, rate: Double, _ clip: (scale: Float, limit: Float),
+    _ correction1: Float, _ correction2: Float
   ) {
     let decay = entries[piece.entry].decays ? adam.weightDecay : .none
     cnl_adam(
       parameter(piece), moments[piece.entry].first + piece.start,
       moments[piece.entry].second + piece.start, gradient(piece), Float(rate), Float(adam.beta1),
       Float(adam.beta2), Float(adam.epsilon), Float(decay.coupledRate),
-      Float(decay.decoupledRate), correction1, correction2, piece.count)
+      Float(decay.decoupledRate), correction1, correction2, clip.scale, clip.limit, piece.count)
   }
 
   /// base^exponent by repeated squaring.

@@ -19,11 +19,16 @@ public struct Recipe: Hashable, Sendable {
   public var augmentation: Augmentation?
   /// Steps during which the rate grows, half an epoch at most; half a cosine down to 0 follows.
   public var warmUpSteps: Int
+  /// How gradients are made smaller, if at all.
+  public var clipping: GradientClipping?
+  /// The decay of an exponential moving average of the weights, which validation then measures, if any.
+  public var averageDecay: Double?
 
   /// Makes a recipe.
   public init(
     epochs: Int, batchSize: Int = 128, optimizer: Optimizer, labelSmoothing: Double = 0,
-    augmentation: Augmentation? = nil, warmUpSteps: Int = 200
+    augmentation: Augmentation? = nil, warmUpSteps: Int = 200, clipping: GradientClipping? = nil,
+    averageDecay: Double? = nil
   ) {
     self.epochs = epochs
     self.batchSize = batchSize
@@ -31,6 +36,8 @@ public struct Recipe: Hashable, Sendable {
     self.labelSmoothing = labelSmoothing
     self.augmentation = augmentation
     self.warmUpSteps = warmUpSteps
+    self.clipping = clipping
+    self.averageDecay = averageDecay
   }
 
   /// What a built-in network is trained with unless told otherwise, with batch normalisation or without.
@@ -54,6 +61,7 @@ public struct Recipe: Hashable, Sendable {
       model: model, loss: .softmaxCrossEntropy(labelSmoothing: labelSmoothing),
       optimizer: optimizer,
       schedule: .cosine(steps: epochs * steps, warmUpSteps: min(warmUpSteps, steps / 2)),
-      batchSize: batchSize, seed: seed, augmentation: augmentation, lanes: lanes)
+      batchSize: batchSize, seed: seed, augmentation: augmentation, clipping: clipping,
+      averageDecay: averageDecay, lanes: lanes)
   }
 }

@@ -32,6 +32,8 @@ public final class Trainer {
   public let augmentation: Augmentation?
   /// The parts a step computes its batch in; one by default.
   public let accumulation: Accumulation
+  /// How gradients are made smaller; not at all by default.
+  public let clipping: GradientClipping?
   /// The bounds of layers that renormalise.
   public let renormalization: RenormalizationSchedule
   /// Steps so far.
@@ -47,7 +49,8 @@ public final class Trainer {
   let store: ParameterStore
   /// The moments, for checkpoints.
   package let optimizerState: OptimizerState
-  private let metadata: [String: String]
+  /// The average of the weights, where one is kept; for checkpoints.
+  package let average: WeightAverage?
   private let graph: Graph
   private let hasStatistics: Bool
   private lazy var accumulator = GradientAccumulator(optimizerState)
@@ -67,6 +70,9 @@ public final class Trainer {
   ///   - seed: what order, augmentation and dropout are drawn from.
   ///   - augmentation: changes of training images.
   ///   - accumulation: the parts a step computes its batch in, and what becomes of their statistics.
+  ///   - clipping: how gradients are made smaller.
+  ///   - averageDecay: keeps an exponential moving average of weights and running statistics of at most
+  ///     this decay, such as 0.999; none by default.
   ///   - renormalization: the bounds over time of layers that renormalise.
   ///   - lanes: the threads that compute.
   ///   - decays: which parameters weight decay applies to, by name and role; by default weights, but not
@@ -77,6 +83,7 @@ public final class Trainer {
     model: Model, loss: Loss = .softmaxCrossEntropy(), optimizer: Optimizer,
     schedule: Schedule = .constant(), batchSize: Int = 128, seed: UInt64 = 0,
     augmentation: Augmentation? = nil, accumulation: Accumulation = Accumulation(steps: 1),
+    clipping: GradientClipping? = nil, averageDecay: Double? = nil,
     renormalization: RenormalizationSchedule = RenormalizationSchedule(), lanes: Lanes = .shared,
     decays: (_ name: String, _ role: ParameterRole) -> Bool = { $1.decaysByDefault }
   ) throws {
@@ -88,6 +95,7 @@ public final class Trainer {
         .invalidOption, "a batch cannot be computed in \(accumulation.steps) parts")
     }
     try optimizer.check()
+    try clipping?.check()
     try renormalization.check()
     graph = try loss.added(to: model.graph)
     let resolved = try ResolveMode(.training).apply(to: graph)
@@ -95,8 +103,9 @@ public final class Trainer {
     // What each shape of batch runs is made when it comes; whether it can be differentiated is said now.
     hasStatistics = try !resolved.gradient(of: Loss.lossName).exposingStatistics().layers.isEmpty
     store = ParameterStore(model)
-    optimizerState = OptimizerState(optimizer, graph: model.graph, decays: decays)
-    metadata = model.metadata
+    optimizerState = OptimizerState(
+      optimizer, clipping: clipping, graph: model.graph, decays: decays)
+    average = try averageDecay.map { try WeightAverage(model, decay: $0) }
     self.loss = loss
     self.optimizer = optimizer
     self.schedule = schedule
@@ -104,16 +113,24 @@ public final class Trainer {
     self.seed = seed
     self.augmentation = augmentation
     self.accumulation = accumulation
+    self.clipping = clipping
     self.renormalization = renormalization
     self.lanes = lanes
   }
 
   /// A copy of the model as it is now, metadata included.
-  public var model: Model {
-    var model = store.snapshot()
-    model.metadata = metadata
-    return model
-  }
+  public var model: Model { store.snapshot() }
+
+  /// The model with the averages of weights and running statistics in the place of the last ones; nil
+  /// where none are kept.
+  ///
+  /// Averages of statistics lag behind those of the averaged weights by a little: `recalibrate(on:)` makes
+  /// them exact.
+  public var averagedModel: Model? { average?.store.snapshot() }
+
+  /// The Euclidean norm of all gradients of the last step before clipping; nil where gradients are not
+  /// clipped to a norm.
+  public var gradientNorm: Double? { optimizerState.gradientNorm }
 
   /// The rate of the next step.
   public var learningRate: Double { optimizer.learningRate * schedule.factor(at: stepCount) }
@@ -149,9 +166,9 @@ public final class Trainer {
     }
   }
 
-  /// How the model, as it is now, does on labelled data.
+  /// How the model, as it is now, does on labelled data: the averaged one where averages are kept.
   public func evaluate(_ data: TrainingData) throws -> Evaluation {
-    try Evaluator(model, loss: loss, lanes: lanes).evaluate(data)
+    try Evaluator(averagedModel ?? model, loss: loss, lanes: lanes).evaluate(data)
   }
 
   /// The plan and workspace for images of a shape, made when first needed.
@@ -182,7 +199,7 @@ public final class Trainer {
   /// - Parameter images: `[N, H, W, C]`.
   /// - Throws: `GraphError` or `PlanError` where the network cannot have such images.
   public func peakByteCount(images: Shape) throws -> Int {
-    var byteCount = store.valueByteCount + optimizerState.byteCount
+    var byteCount = store.valueByteCount * (average == nil ? 1 : 2) + optimizerState.byteCount
     guard let count = images.dimensions.first else { return byteCount }
     let parts = accumulation.parts(of: count)
     if parts.count > 1 { byteCount += accumulator.byteCount }
@@ -220,16 +237,24 @@ public final class Trainer {
         loss += weight * partLoss
       } else {
         loss = partLoss
-        try optimizerState.bind(
-          parameters: { store.pointer($0) },
-          gradients: { try execution.output($0, of: Float.self) })
+        try bind { try execution.output($0, of: Float.self) }
       }
       try observe(execution, part, partLoss)
     }
-    if parts.count > 1 {
-      optimizerState.bind(
-        parameters: { store.pointer($0) }, gradients: { accumulator.gradient($0) })
-    }
+    if parts.count > 1 { bind { accumulator.gradient($0) } }
+    try commitStep(commit)
+    return loss
+  }
+
+  /// Says where the gradients of a step are.
+  private func bind(_ gradients: (String) throws -> UnsafeBufferPointer<Float>) rethrows {
+    try optimizerState.bind(
+      parameters: { store.pointer($0) },
+      averages: average.map { average in { average.store.pointer($0) } }, gradients: gradients)
+  }
+
+  /// Moves parameters along the bound gradients, running statistics and averages; or nothing of all that.
+  private func commitStep(_ commit: StatisticsCommit) throws {
     let spoilt = StepProfile.measure("check gradients", in: &stepProfile) {
       optimizerState.firstNonFiniteGradient(lanes: lanes)
     }
@@ -239,16 +264,18 @@ public final class Trainer {
       try commit.updates(accumulation.statistics) { store.state($0) }
     }
     StepProfile.measure("optimiser", in: &stepProfile) {
-      optimizerState.update(factor: schedule.factor(at: stepCount), lanes: lanes)
+      optimizerState.update(
+        factor: schedule.factor(at: stepCount), take: average?.take(at: stepCount) ?? 0,
+        lanes: lanes)
     }
     if let updates {
       for (name, value) in updates { store.setState(name, to: value) }
     } else {
       rejectedUpdates += 1
     }
+    if let average { average.followState(of: store, take: average.take(at: stepCount)) }
     store.markChanged()
     stepCount += 1
-    return loss
   }
 
   /// Counts the statistics of a step that does not happen, and says why it does not.
