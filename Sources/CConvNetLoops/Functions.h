@@ -113,8 +113,8 @@
       tapStride, long rows, long width, long tileHeight, long tileWidth), (u, planeStride, g,     \
       gRow, tapStride, rows, width, tileHeight, tileWidth))                                       \
   X(void, winograd_input_transposed, (float *v, long planeStride, long row, const float *x,       \
-      const float *zeros, const cnl_winograd *w, long first, long count), (v, planeStride, row,   \
-      x, zeros, w, first, count))                                                                 \
+      const float *zeros, const cnl_winograd *w, long columns, long first, long count), (v,       \
+      planeStride, row, x, zeros, w, columns, first, count))                                      \
   X(void, winograd_gradient, (float *m, long planeStride, long mRow, const float *dy, const       \
       float *zeros, const cnl_winograd *w, long columns, long first, long count), (m,             \
       planeStride, mRow, dy, zeros, w, columns, first, count))                                    \

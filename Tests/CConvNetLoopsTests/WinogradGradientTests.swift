@@ -26,7 +26,8 @@ extension LoopTests {
         let (xs, dys) = (Buffer(x), Buffer(dy))
         for (first, count) in [(0, split), (split, tiles - split)] {
           cnl_winograd_input_transposed(
-            v.pointer + first, vStride, row, xs.pointer, zeros.pointer, &geometry, first, count)
+            v.pointer + first, vStride, row, xs.pointer, zeros.pointer, &geometry,
+            c.channels, first, count)
           cnl_winograd_gradient(
             m.pointer + first * c.filters, mStride, c.filters, dys.pointer, zeros.pointer,
             &geometry, c.filters, first, count)

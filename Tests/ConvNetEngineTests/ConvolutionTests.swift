@@ -83,10 +83,9 @@ import Testing
     Geometry(
       input: [2, 4, 9, 16], kernel: [3, 3],
       padding: .explicit(top: 2, bottom: 2, left: 2, right: 2), filters: 16, bias: false),
-    // The filter's gradient from many tiles: blocks of them in four spans each; spans deeper than
-    // one product.
-    Geometry(input: [1, 126, 125, 2], kernel: [3, 3], filters: 5, bias: false),
-    Geometry(input: [1, 1, 970, 1], kernel: [3, 3], filters: 193, bias: false),
+    // The filter's gradient from many tiles: chunks of them in spans; blocks for many units.
+    Geometry(input: [5, 54, 61, 2], kernel: [3, 3], filters: 5, bias: false),
+    Geometry(input: [1, 1, 970, 1], kernel: [3, 3], filters: 257, bias: false),
   ]
 
   @Test(arguments: geometries) func agreesWithTheReference(_ geometry: Geometry) throws {

@@ -30,7 +30,7 @@ INLINE void tile_pixels(
 /// W tiles at a time: W channels of each are transformed, and their planes transposed.
 INLINE void winograd_input_transposed_tiles(
     float *v, long planeStride, long row, const float *x, const float *zeros,
-    const cnl_winograd *w, long first, long count, long mv, long mh) {
+    const cnl_winograd *w, long columns, long first, long count, long mv, long mh) {
   enum { BLOCK = W * W };
   const long C = w->channels, planes = (mv + 2) * (mh + 2);
   const float *pixels[W][MOST_PLANES];
@@ -43,8 +43,8 @@ INLINE void winograd_input_transposed_tiles(
           pixels[i], x + p.image * w->height * w->width * C, zeros, w->height, w->width, C,
           p.down * mv - w->padTop, p.across * mh - w->padLeft, mv + 2, mh + 2);
     }
-    for (long c = 0; c < C; c += W) {
-      const long part = C - c < W ? C - c : W;
+    for (long c = 0; c < columns; c += W) {
+      const long part = columns - c < W ? columns - c : W;
       for (long i = 0; i < width; i++) {
         if (part == W) {
           winograd_input_tile(block + i * W - c, BLOCK, pixels[i], c, mv, mh, 0);
@@ -62,10 +62,10 @@ INLINE void winograd_input_transposed_tiles(
 
 static void winograd_input_transposed(
     float *v, long planeStride, long row, const float *x, const float *zeros,
-    const cnl_winograd *w, long first, long count) {
+    const cnl_winograd *w, long columns, long first, long count) {
   WINOGRAD_SIZES(
       w->tileHeight, w->tileWidth, winograd_input_transposed_tiles, v, planeStride, row, x, zeros,
-      w, first, count);
+      w, columns, first, count);
 }
 
 /// The first m of v become Av along one axis, m + 2 of them.

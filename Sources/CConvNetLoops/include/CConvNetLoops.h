@@ -285,10 +285,11 @@ void cnl_winograd_filter_adjoint(
 // The filter's gradient is the adjoint of the same, dg = Gᵀ[Σ (Bᵀ d B)ᵀ ⊙ (A dY Aᵀ)]G, summed over
 // tiles. Here tiles are counted through all images.
 
-/// v[plane][channel][tile − first] = Bᵀ d B, `row` floats from channel to channel.
+/// v[plane][c][tile − first] = Bᵀ d B for `columns` neighbouring channels, `row` floats from channel to
+/// channel. x points at the first of these channels; `zeros` has `columns`.
 void cnl_winograd_input_transposed(
     float *v, long planeStride, long row, const float *x, const float *zeros,
-    const cnl_winograd *w, long first, long count);
+    const cnl_winograd *w, long columns, long first, long count);
 /// m[plane][tile − first][k] = A dY Aᵀ for `columns` neighbouring filters, `mRow` floats a tile; what
 /// lies beyond the edges is 0. dy points at the first of these filters; `zeros` has `columns`.
 void cnl_winograd_gradient(

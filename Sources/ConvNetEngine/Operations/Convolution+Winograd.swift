@@ -9,10 +9,9 @@ extension PlanCompiler {
     _ shape: ConvolutionShape, x: Buffer, filter: Buffer, bias: Buffer, residual: Buffer?,
     epilogue: Epilogue, isAdjoint: Bool = false
   ) throws {
-    let tiles = WinogradTiles(shape)
+    let tiles = isTrained ? WinogradTiles(trained: shape) : WinogradTiles(shape)
     let product = WinogradProduct(tiles: tiles, kernels: kernels, epilogue: epilogue)
-    let packed = packedWinogradFilter(
-      tiles, count: product.packedCount, buffer: filter, isAdjoint: isAdjoint)
+    let packed = packedWinogradFilter(tiles, buffer: filter, isAdjoint: isAdjoint)
     let zeros = zeros(shape.channels)
     let reads = [packed, bias] + [residual].compactMap { $0 }
     if let blocks = WinogradConvolution.blocks(tiles) {
@@ -35,19 +34,29 @@ extension PlanCompiler {
       reads: reads + [v], writes: [y])
   }
 
+  /// Whether the node's filter changes with every run: its gradient is part of the graph.
+  private var isTrained: Bool {
+    graph.nodes.contains {
+      if case .convolutionFilterGradient = $0.operation { return $0.inputs[2] == node.inputs[1] }
+      return false
+    }
+  }
+
   private mutating func packedWinogradFilter(
-    _ tiles: WinogradTiles, count: Int, buffer: Buffer, isAdjoint: Bool
+    _ tiles: WinogradTiles, buffer: Buffer, isAdjoint: Bool
   ) -> Buffer {
     let step = { (source: Buffer, target: Buffer) in
       WinogradFilterStep(source: source, target: target, tiles: tiles, isAdjoint: isAdjoint)
     }
     let layout = "\(isAdjoint ? "adjoint" : "filter")/\(tiles.name)"
-    if let packed = pack(
-      parameter: node.inputs[1], layout: layout, floatCount: count, make: step)
+    // What is made of a trained filter right before it is read stays in a cache and shares the arena.
+    if !isTrained,
+      let packed = pack(
+        parameter: node.inputs[1], layout: layout, floatCount: tiles.filterCount, make: step)
     {
       return packed
     }
-    let packed = temporary(floats: count)
+    let packed = temporary(floats: tiles.filterCount)
     emit(step(buffer, packed), reads: [buffer], writes: [packed], suffix: "pack")
     return packed
   }

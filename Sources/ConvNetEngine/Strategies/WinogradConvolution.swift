@@ -134,8 +134,8 @@ final class WinogradOutputStep: Step {
   }
 }
 
-/// Transforms a filter in Double and packs it, [panel][plane][channel][filter of the panel]; or that
-/// of the adjoint convolution, w′[i][j][k][c] = w[2−i][2−j][c][k], whose channels are the filters.
+/// Transforms a filter in Double and packs it as `WinogradTiles.filterPlane` says; or that of the
+/// adjoint convolution, w′[i][j][k][c] = w[2−i][2−j][c][k], whose channels are the filters.
 final class WinogradFilterStep: Step {
   let source: Buffer
   let target: Buffer
@@ -156,12 +156,12 @@ final class WinogradFilterStep: Step {
 
   func run(piece: Int, lane: Int, in context: Context) {
     let shape = tiles.shape
-    let columns = panels.range(piece / rows.count)
+    let panel = piece / rows.count
+    let columns = panels.range(panel)
     let (column, width) = (columns.lowerBound, columns.count)
     let rows = rows.range(piece % rows.count)
-    let u =
-      context.floats(target) + tiles.planes * shape.channels * column + rows.lowerBound * width
-    let (planeStride, tapStride) = (shape.channels * width, shape.channels * shape.filters)
+    let u = context.floats(target) + tiles.filterOffset(panel) + rows.lowerBound * width
+    let (planeStride, tapStride) = (tiles.filterPlane(panel), shape.channels * shape.filters)
     if isAdjoint {
       cnl_winograd_filter_adjoint(
         u, planeStride, context.floats(source) + column * shape.channels + rows.lowerBound,

@@ -4,60 +4,87 @@ import ConvNetGraph
 /// How the gradient of a 3 × 3 filter is computed in Winograd's domain: dw = Gᵀ dU G with
 /// dU[plane] = V[plane]ᵀ · M[plane] over all tiles, V = Bᵀ d B and M = A dY Aᵀ.
 ///
-/// Tiles are transformed a block at a time. Products are cut into units of 64 channels, 64 filters and
-/// a span of the block's tiles; a unit keeps its dU of all planes in a lane's scratch and adds Gᵀ dU G
-/// to the sums of its span's number, so that dU never reaches memory. All cuts depend on geometry alone.
+/// Products are cut into units of 64 channels and 64 filters. A unit keeps its dU of all planes in a
+/// lane's scratch until it is transformed back, so that dU never reaches memory. Few units transform
+/// the tiles they need themselves, a chunk at a time in scratch; were they many, each tile would be
+/// transformed too often, and the tiles of a block are transformed once for all units. All cuts
+/// depend on geometry alone.
 struct WinogradGradientPieces: Sendable {
-  /// Bytes of the transformed tiles of a block, which should stay in the third-level cache.
-  static let blockLimit = 18 << 20
-  /// The most tiles of a block, where channels are few.
-  static let tileLimit = 960
-  /// Tiles of one product: 64 · 64 · 240 < 10⁶, so that OpenBLAS packs nothing.
-  static let depthLimit = 240
   /// Channels of a unit; its filters are those of a panel.
   static let rowLimit = 64
+  /// Tiles of a chunk: V, M and dU then take some 1.5 MB.
+  static let chunkLimit = 48
+  /// Tiles of a block: 64 · 64 · 240 < 10⁶, so that OpenBLAS packs nothing.
+  static let blockLimit = 240
+  /// Bytes of a block's V and M, which should stay in the third-level cache.
+  static let blockBytes = 12 << 20
 
   let tiles: WinogradTiles
-  let blocks: Pieces
   let rows: Pieces
   let panels: PanelColumns
-  /// Tiles of a unit.
-  let span: Int
-  /// Spans of a block, whose sums are added in order afterwards.
-  let spanCount: Int
+  /// Whether units read V and M that are made for all of them.
+  let sharesTiles: Bool
+  /// Tiles transformed at a time: blocks if they are shared, else chunks.
+  let depth: Int
+  /// Ranges of tiles whose sums are added in order afterwards, where units are few.
+  let spans: Pieces
 
   init(_ shape: ConvolutionShape) {
     tiles = WinogradTiles(gradientOf: shape)
     rows = Pieces(shape.channels, size: Self.rowLimit)
     panels = PanelColumns(shape.filters)
-    spanCount = (3 + rows.count * panels.count) / (rows.count * panels.count)
+    let (units, count) = (rows.count * panels.count, tiles.count)
+    sharesTiles = units > 4
+    let spanCount = max(1, min((7 + units) / units, count / Self.chunkLimit))
+    spans = Pieces(count, size: sharesTiles ? count : (count + spanCount - 1) / spanCount)
     let tileBytes = tiles.planes * (shape.channels + shape.filters) * 4
-    let most = max(min(Self.blockLimit / tileBytes, Self.tileLimit), 16 * spanCount)
-    let count = max(1, (tiles.count + most - 1) / most)
-    let block = (tiles.count + count - 1) / count
-    span = max(16, ((block + spanCount - 1) / spanCount + 15) / 16 * 16)
-    blocks = Pieces(tiles.count, size: span * spanCount)
+    let most = sharesTiles ? min(Self.blockLimit, Self.blockBytes / tileBytes) : Self.chunkLimit
+    let parts = max(1, (spans.size + most - 1) / max(most, 1))
+    depth = max(16, ((spans.size + parts - 1) / parts + 15) / 16 * 16)
   }
 
   /// Whether this takes less work than the sum over pixels.
-  var pays: Bool {
-    tiles.gradientWork < 9 * tiles.shape.images * tiles.shape.pixels
-  }
+  var pays: Bool { tiles.gradientWork < 9 * tiles.shape.images * tiles.shape.pixels }
 
   /// Floats from channel to channel of the transposed V; an odd number of cache lines, which keeps
   /// the rows of a product in different cache sets.
-  var inputRow: Int { ((blocks.size + 15) / 16 | 1) * 16 }
-  var inputPlane: Int { inputRow * tiles.shape.channels }
+  var inputRow: Int { (depth / 16 | 1) * 16 }
+  /// Floats from plane to plane of V.
+  var inputPlane: Int {
+    inputRow * (sharesTiles ? tiles.shape.channels : Self.rowLimit)
+  }
   var inputCount: Int { tiles.planes * inputPlane }
 
   /// Floats from plane to plane of M, which lies [panel][plane][tile][filter of the panel].
-  var gradientPlane: Int {
-    WinogradTiles.planeStride(blocks.size * min(tiles.shape.filters, PanelKernels.width))
+  var gradientPlane: Int { WinogradTiles.planeStride(depth * PanelKernels.width) }
+  var gradientCount: Int {
+    (sharesTiles ? panels.count : 1) * tiles.planes * gradientPlane
   }
-  var gradientCount: Int { panels.count * tiles.planes * gradientPlane }
+
+  /// V of some channels, transposed, and M of one panel.
+  func transformInput(
+    _ range: Range<Int>, channels: Range<Int>, x: UnsafePointer<Float>,
+    zeros: UnsafePointer<Float>, v: UnsafeMutablePointer<Float>
+  ) {
+    var loops = tiles.loops
+    cnl_winograd_input_transposed(
+      v, inputPlane, inputRow, x + channels.lowerBound, zeros, &loops, channels.count,
+      range.lowerBound, range.count)
+  }
+
+  func transformGradient(
+    _ range: Range<Int>, panel: Int, dy: UnsafePointer<Float>, zeros: UnsafePointer<Float>,
+    m: UnsafeMutablePointer<Float>
+  ) {
+    var loops = tiles.loops
+    let columns = panels.range(panel)
+    cnl_winograd_gradient(
+      m, gradientPlane, columns.count, dy + columns.lowerBound, zeros, &loops, columns.count,
+      range.lowerBound, range.count)
+  }
 }
 
-/// V, transposed, and M of a block's tiles.
+/// V and M of a block's tiles for all units.
 final class WinogradGradientTransform: Step {
   let plan: WinogradGradientPieces
   let block: Range<Int>
@@ -85,84 +112,106 @@ final class WinogradGradientTransform: Step {
   var pieces: Int { ranges.count }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let range = ranges.range(piece)
-    let first = block.lowerBound + range.lowerBound
-    let (tiles, zeros) = (plan.tiles, context.floats(zeros))
-    var loops = tiles.loops
-    cnl_winograd_input_transposed(
-      context.floats(v) + range.lowerBound, plan.inputPlane, plan.inputRow, context.floats(x),
-      zeros, &loops, first, range.count)
+    let (first, count) = (ranges.range(piece).lowerBound, ranges.range(piece).count)
+    let tiles = (block.lowerBound + first)..<(block.lowerBound + first + count)
+    let zeros = context.floats(zeros)
+    plan.transformInput(
+      tiles, channels: 0..<plan.tiles.shape.channels, x: context.floats(x), zeros: zeros,
+      v: context.floats(v) + first)
     for panel in 0..<plan.panels.count {
-      let columns = plan.panels.range(panel)
-      cnl_winograd_gradient(
-        context.floats(m) + panel * tiles.planes * plan.gradientPlane
-          + range.lowerBound * columns.count,
-        plan.gradientPlane, columns.count, context.floats(dy) + columns.lowerBound, zeros, &loops,
-        columns.count, first, range.count)
+      let m = context.floats(m) + panel * plan.tiles.planes * plan.gradientPlane
+      plan.transformGradient(
+        tiles, panel: panel, dy: context.floats(dy), zeros: zeros,
+        m: m + first * plan.panels.range(panel).count)
     }
   }
 }
 
-/// Gᵀ (Vᵀ·M) G of a block's tiles, written to the sums or added to them.
+/// Where units find tiles: images and gradients to be transformed in scratch, or V and M of a block.
+enum WinogradGradientSource {
+  case pixels(x: Buffer, dy: Buffer, zeros: Buffer)
+  case tiles(Range<Int>, v: Buffer, m: Buffer)
+}
+
+/// Gᵀ (Vᵀ·M) G, written to the sums or added to them.
 final class WinogradGradientProduct: Step {
   let plan: WinogradGradientPieces
   let kernels: PanelKernels
-  let block: Range<Int>
-  let v: Buffer
-  let m: Buffer
+  let source: WinogradGradientSource
   /// The sums of each span, one filter after another.
   let parts: Buffer
-  let spans: Pieces
 
   init(
-    plan: WinogradGradientPieces, kernels: PanelKernels, block: Range<Int>, v: Buffer, m: Buffer,
+    plan: WinogradGradientPieces, kernels: PanelKernels, source: WinogradGradientSource,
     parts: Buffer
   ) {
     self.plan = plan
     self.kernels = kernels
-    self.block = block
-    self.v = v
-    self.m = m
+    self.source = source
     self.parts = parts
-    spans = Pieces(block.count, size: plan.span)
   }
 
+  /// Floats from plane to plane of dU.
   private static let planeStride = WinogradTiles.planeStride(
     WinogradGradientPieces.rowLimit * PanelKernels.width)
 
-  var pieces: Int { plan.spanCount * plan.panels.count * plan.rows.count }
-  var scratchByteCount: Int { plan.tiles.planes * Self.planeStride * 4 }
+  var pieces: Int { plan.spans.count * plan.panels.count * plan.rows.count }
+  var scratchByteCount: Int {
+    let tiles = plan.sharesTiles ? 0 : plan.inputCount + plan.gradientCount
+    return 4 * (plan.tiles.planes * Self.planeStride + tiles)
+  }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let rows = plan.rows.range(piece % plan.rows.count)
     let panel = piece / plan.rows.count % plan.panels.count
     let number = piece / (plan.rows.count * plan.panels.count)
-    let (columns, span) = (plan.panels.range(panel), spans.range(number))
     let (tiles, shape) = (plan.tiles, plan.tiles.shape)
-    let accumulates = block.lowerBound > 0
-    if accumulates && span.isEmpty { return }
     let u = context.scratch(lane: lane)
-    let v = context.floats(v) + rows.lowerBound * plan.inputRow
-    let m = context.floats(m) + panel * tiles.planes * plan.gradientPlane
-    for plane in 0..<tiles.planes {
-      var tile = span.lowerBound
+    var accumulates = false
+    switch source {
+    case .pixels(let x, let dy, let zeros):
+      let v = u + tiles.planes * Self.planeStride
+      let m = v + plan.inputCount
+      let span = plan.spans.range(number)
+      var first = span.lowerBound
       repeat {
-        kernels.multiply(
-          rows: rows.count, columns: columns.count,
-          depth: min(WinogradGradientPieces.depthLimit, span.upperBound - tile),
-          a: v + plane * plan.inputPlane + tile, lda: plan.inputRow,
-          b: m + plane * plan.gradientPlane + tile * columns.count, ldb: columns.count,
-          accumulates: tile > span.lowerBound, c: u + plane * Self.planeStride,
-          ldc: columns.count)
-        tile += WinogradGradientPieces.depthLimit
-      } while tile < span.upperBound
+        let chunk = first..<min(first + plan.depth, span.upperBound)
+        plan.transformInput(
+          chunk, channels: rows, x: context.floats(x), zeros: context.floats(zeros), v: v)
+        plan.transformGradient(
+          chunk, panel: panel, dy: context.floats(dy), zeros: context.floats(zeros), m: m)
+        multiply(
+          rows: rows.count, panel: panel, depth: chunk.count, v: v, m: m,
+          accumulates: first > span.lowerBound, u: u)
+        first += plan.depth
+      } while first < span.upperBound
+    case .tiles(let block, let v, let m):
+      accumulates = block.lowerBound > 0
+      multiply(
+        rows: rows.count, panel: panel, depth: block.count,
+        v: context.floats(v) + rows.lowerBound * plan.inputRow,
+        m: context.floats(m) + panel * tiles.planes * plan.gradientPlane, accumulates: false, u: u)
     }
-    let tapStride = shape.channels * shape.filters
+    let (tapStride, columns) = (shape.channels * shape.filters, plan.panels.range(panel))
     cnl_winograd_filter_gradient(
       context.floats(parts) + number * 9 * tapStride + rows.lowerBound * shape.filters
         + columns.lowerBound,
       shape.filters, tapStride, u, Self.planeStride, rows.count, columns.count, tiles.height,
       tiles.width, accumulates ? 1 : 0)
+  }
+
+  /// dU (+)= Vᵀ·M in every plane.
+  private func multiply(
+    rows: Int, panel: Int, depth: Int, v: UnsafePointer<Float>, m: UnsafePointer<Float>,
+    accumulates: Bool, u: UnsafeMutablePointer<Float>
+  ) {
+    let columns = plan.panels.range(panel).count
+    for plane in 0..<plan.tiles.planes {
+      kernels.multiply(
+        rows: rows, columns: columns, depth: depth, a: v + plane * plan.inputPlane,
+        lda: plan.inputRow, b: m + plane * plan.gradientPlane, ldb: columns,
+        accumulates: accumulates, c: u + plane * Self.planeStride, ldc: columns)
+    }
   }
 }
 
@@ -174,23 +223,31 @@ extension PlanCompiler {
     let count = 9 * shape.channels * shape.filters
     let zeros = zeros(max(shape.channels, shape.filters))
     let dw = try output()
-    let parts = plan.spanCount == 1 ? dw : temporary(floats: plan.spanCount * count)
+    guard plan.sharesTiles else {
+      let parts = plan.spans.count == 1 ? dw : temporary(floats: plan.spans.count * count)
+      emit(
+        WinogradGradientProduct(
+          plan: plan, kernels: kernels, source: .pixels(x: x, dy: dy, zeros: zeros), parts: parts),
+        reads: [x, dy, zeros], writes: [parts])
+      if plan.spans.count > 1 {
+        emit(
+          SumPartsStep(
+            parts: parts, partCount: plan.spans.count, output: dw, count: count, isDouble: false),
+          reads: [parts], writes: [dw], suffix: "sum")
+      }
+      return
+    }
     let (v, m) = (temporary(floats: plan.inputCount), temporary(floats: plan.gradientCount))
-    for index in 0..<plan.blocks.count {
-      let block = plan.blocks.range(index)
+    let blocks = Pieces(plan.tiles.count, size: plan.depth)
+    for index in 0..<blocks.count {
+      let block = blocks.range(index)
       emit(
         WinogradGradientTransform(plan: plan, block: block, x: x, dy: dy, zeros: zeros, v: v, m: m),
         reads: [x, dy, zeros], writes: [v, m], suffix: "transform\(index)")
       emit(
         WinogradGradientProduct(
-          plan: plan, kernels: kernels, block: block, v: v, m: m, parts: parts),
-        reads: [v, m], writes: [parts], suffix: "products\(index)")
-    }
-    if plan.spanCount > 1 {
-      emit(
-        SumPartsStep(
-          parts: parts, partCount: plan.spanCount, output: dw, count: count, isDouble: false),
-        reads: [parts], writes: [dw], suffix: "sum")
+          plan: plan, kernels: kernels, source: .tiles(block, v: v, m: m), parts: dw),
+        reads: [v, m], writes: [dw], suffix: "products\(index)")
     }
   }
 }

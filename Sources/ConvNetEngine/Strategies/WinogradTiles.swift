@@ -18,6 +18,11 @@ struct WinogradTiles: Sendable {
     self.init(shape, images: 1, reading: shape.channels * shape.filters >= 1 << 17 ? 9 : 0)
   }
 
+  /// The tiles for a filter that is transformed in every run, which takes as long as 12 tiles more.
+  init(trained shape: ConvolutionShape) {
+    self.init(shape, images: shape.images, reading: 20)
+  }
+
   /// The tiles for the filter's gradient.
   init(gradientOf shape: ConvolutionShape) {
     self.init(shape, images: shape.images, reading: Self.gradientReading)
@@ -48,7 +53,7 @@ struct WinogradTiles: Sendable {
   var name: String { "F(\(height)×\(width),3×3)" }
 
   /// What transforming dU back to the taps takes, in tiles of one product.
-  private static let gradientReading = 44
+  private static let gradientReading = 12
   /// The work of the filter's gradient in products of channels and filters.
   var gradientWork: Int { planes * (count + Self.gradientReading) }
 
@@ -89,6 +94,17 @@ struct WinogradTiles: Sendable {
     }
   }
 
+  private var panels: PanelColumns { PanelColumns(shape.filters) }
+  /// Floats from plane to plane of a panel of the transformed filter, which lies
+  /// [panel][plane][channel][filter of the panel].
+  func filterPlane(_ panel: Int) -> Int {
+    Self.planeStride(shape.channels * panels.range(panel).count)
+  }
+  /// Floats before a panel of the transformed filter.
+  func filterOffset(_ panel: Int) -> Int { panel * planes * filterPlane(0) }
+  /// Floats of the transformed filter.
+  var filterCount: Int { filterOffset(panels.count - 1) + planes * filterPlane(panels.count - 1) }
+
   /// Floats from plane to plane where each holds so many; never a multiple of 4 KiB, which would put
   /// all planes into the same cache sets.
   static func planeStride(_ count: Int) -> Int { count % 1024 == 0 ? count + 16 : count }
@@ -111,8 +127,6 @@ struct WinogradProduct: Sendable {
   }
 
   var panelCount: Int { panels.count }
-  /// Floats of the packed, transformed filter, [panel][plane][channel][filter].
-  var packedCount: Int { tiles.planes * tiles.shape.channels * tiles.shape.filters }
   /// Floats of scratch for so many tiles.
   func scratchCount(_ tileCount: Int) -> Int {
     tiles.planes * WinogradTiles.planeStride(tileCount * PanelKernels.width)
@@ -133,12 +147,12 @@ struct WinogradProduct: Sendable {
     let (column, width) = (panels.range(panel).lowerBound, panels.range(panel).count)
     let product = PanelProduct(
       depth: shape.channels, columns: width, kernels: kernels, epilogue: .none, hasBias: false)
-    let u = packed + tiles.planes * shape.channels * column
+    let (u, filterPlane) = (packed + tiles.filterOffset(panel), tiles.filterPlane(panel))
     let stride = WinogradTiles.planeStride(range.count * width)
     for plane in 0..<tiles.planes {
       product.run(
         panels: 0..<1, rows: range.count, a: v + plane * planeStride, lda: shape.channels,
-        b: u + plane * shape.channels * width, c: m + plane * stride, ldc: width, bias: bias,
+        b: u + plane * filterPlane, c: m + plane * stride, ldc: width, bias: bias,
         residual: nil)
     }
     var loops = tiles.loops
