@@ -14,6 +14,10 @@ public struct PlanOptions: Hashable, Sendable {
   public var batchNormalization: BatchNormalizationStrategy
   /// Whether elementwise steps are fused into the operations before them.
   public var fusesEpilogues: Bool
+  /// Whether a depthwise convolution and its 1 × 1 neighbours may run together, a band of rows at a time.
+  ///
+  /// It saves the way of the large map between them through memory; the bits are the same.
+  public var fusesBands: Bool
   /// Whether 3 × 3 convolutions may run by Winograd's minimal filtering.
   ///
   /// It costs less than half the products and rounds differently from a direct sum, by at most some
@@ -23,11 +27,12 @@ public struct PlanOptions: Hashable, Sendable {
   /// Makes options.
   public init(
     convolution: String? = nil, batchNormalization: BatchNormalizationStrategy = .fused,
-    fusesEpilogues: Bool = true, allowsWinograd: Bool = true
+    fusesEpilogues: Bool = true, fusesBands: Bool = true, allowsWinograd: Bool = true
   ) {
     self.convolution = convolution
     self.batchNormalization = batchNormalization
     self.fusesEpilogues = fusesEpilogues
+    self.fusesBands = fusesBands
     self.allowsWinograd = allowsWinograd
   }
 }
