@@ -71,6 +71,7 @@ extension Plan {
     for (index, name) in stepNames.enumerated() {
       let node = Self.node(of: name, in: nodes)
       let layer = node?.name ?? name
+      let members = bands[layer] ?? [node].compactMap { $0 }
       let seconds = (times[index + 1] - times[index]) / .seconds(1)
       layerSeconds[layer, default: 0] += seconds
       timings.append(
@@ -78,8 +79,8 @@ extension Plan {
           name: name, layer: layer, kind: "\(type(of: steps[index]))",
           strategy: strategies[layer], pieces: steps[index].pieces,
           start: (times[index] - times[0]) / .seconds(1), seconds: seconds,
-          operationCount: 2 * (node.map(graph.multiplyAddCount) ?? 0),
-          byteCount: node.map(byteCount) ?? 0))
+          operationCount: 2 * members.reduce(0) { $0 + graph.multiplyAddCount(of: $1) },
+          byteCount: byteCount(members)))
     }
     for index in timings.indices {
       let seconds = layerSeconds[timings[index].layer] ?? 0
@@ -100,8 +101,11 @@ extension Plan {
     }
   }
 
-  private func byteCount(_ node: Graph.Node) -> Int {
-    Set(node.inputs + node.outputs).reduce(0) { sum, value in
+  /// Bytes of what some nodes read and write, without the results that one hands to the next.
+  private func byteCount(_ nodes: [Graph.Node]) -> Int {
+    let between = Set(nodes.dropLast().flatMap(\.outputs))
+    let values = Set(nodes.flatMap { $0.inputs + $0.outputs })
+    return values.subtracting(between).reduce(0) { sum, value in
       let type = graph.type(of: value)
       return sum + (type.shape?.count ?? 0) * type.elementType.byteCount
     }

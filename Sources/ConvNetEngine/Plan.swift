@@ -16,6 +16,8 @@ public final class Plan: Sendable {
   let origins: [BufferOrigin]
   /// The parameters and state that steps read as they are, not packed.
   let directlyRead: Set<String>
+  /// The nodes of every band of convolutions, by the name of the last, whose step computes them.
+  let bands: [String: [Graph.Node]]
   private let inputs: [String: Port]
   private let outputs: [String: Port]
   private let layout: ParameterStore.Layout
@@ -81,6 +83,7 @@ public final class Plan: Sendable {
     self.lanes = lanes
     steps = compiler.steps
     convolutionChoices = compiler.choices
+    bands = compiler.bands
     stepNames = compiler.stepNames
     packs = compiler.packs.map { PackPlan(key: $0.key, floatCount: $0.floatCount, step: $0.step) }
     scratchByteCount =

@@ -32,6 +32,8 @@ struct PlanCompiler {
   private(set) var packs: [Pack] = []
   /// The strategy of each convolution.
   var choices: [ConvolutionChoice] = []
+  /// The nodes of every band of convolutions, by the name of the last.
+  var bands: [String: [Graph.Node]] = [:]
   private var bufferOfValue: [Graph.ValueID: Buffer] = [:]
   private var readerCounts: [Int]
   /// The buffers of the inputs by name.
@@ -49,7 +51,7 @@ struct PlanCompiler {
     kernels = PanelKernels.current
     readerCounts = graph.readers.map(\.count)
     node = Graph.Node(name: "", operation: .softmax, inputs: [], outputs: [])
-    let strategies = ConvolutionStrategy.allCases.map(\.rawValue)
+    let strategies = ConvolutionStrategy.allCases.map(\.rawValue) + [ConvolutionBand.name]
     if let name = options.convolution, !strategies.contains(name) {
       throw PlanError(
         .unknownStrategy, "the strategies are \(strategies.joined(separator: ", "))", at: name)
@@ -72,9 +74,10 @@ struct PlanCompiler {
       throw PlanError(
         .unsupported, "a counter of updates is no part of a computation", at: state.name)
     }
-    for node in graph.nodes {
+    let (bands, covered) = try findBands()
+    for (index, node) in graph.nodes.enumerated() where !covered.contains(index) {
       self.node = node
-      try emit(node)
+      if let band = bands[index] { try emitBand(band) } else { try emit(node) }
     }
     for output in graph.outputs { try pin(output) }
   }

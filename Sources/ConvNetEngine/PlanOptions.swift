@@ -21,6 +21,10 @@ public struct PlanOptions: Hashable, Sendable {
   /// Whether a training step computes normalised activations again in its backward pass rather than keep
   /// them from the forward pass: less memory for one more pass over each; the bits are the same.
   public var recomputesActivations: Bool
+  /// Whether a depthwise convolution and its 1 × 1 neighbours may run together, a band of rows at a time.
+  ///
+  /// It saves the way of the large map between them through memory; the bits are the same.
+  public var fusesBands: Bool
   /// Whether 3 × 3 convolutions may run by Winograd's minimal filtering.
   ///
   /// It costs less than half the products and rounds differently from a direct sum, by at most some
@@ -31,7 +35,7 @@ public struct PlanOptions: Hashable, Sendable {
   /// Makes options.
   public init(
     convolution: String? = nil, batchNormalization: BatchNormalizationStrategy = .fused,
-    fusesEpilogues: Bool = true, keepsPackedWeights: Bool = true,
+    fusesEpilogues: Bool = true, fusesBands: Bool = true, keepsPackedWeights: Bool = true,
     recomputesActivations: Bool = true, allowsWinograd: Bool = true
   ) {
     self.convolution = convolution
@@ -39,6 +43,7 @@ public struct PlanOptions: Hashable, Sendable {
     self.fusesEpilogues = fusesEpilogues
     self.keepsPackedWeights = keepsPackedWeights
     self.recomputesActivations = recomputesActivations
+    self.fusesBands = fusesBands
     self.allowsWinograd = allowsWinograd
   }
 }

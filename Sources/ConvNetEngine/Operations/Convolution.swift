@@ -20,7 +20,7 @@ extension PlanCompiler {
       hasBias: biasIndex != nil)
     switch strategy {
     case .pointwise:
-      let packed = try packedFilter(shape, buffer: filter)
+      let packed = packedFilter(shape, of: node.inputs[1])
       let y = try output()
       emit(
         PointwiseConvolution(
@@ -28,7 +28,7 @@ extension PlanCompiler {
           residual: residual, y: y),
         reads: reads + [packed], writes: [y])
     case .im2col:
-      let packed = try packedFilter(shape, buffer: filter)
+      let packed = packedFilter(shape, of: node.inputs[1])
       let y = try output()
       emit(
         Im2colConvolution(
@@ -65,18 +65,19 @@ extension PlanCompiler {
   }
 
   /// The filter's panels: of a parameter packed when it changes, of any other value in every run.
-  private mutating func packedFilter(_ shape: ConvolutionShape, buffer: Buffer) throws -> Buffer {
+  mutating func packedFilter(_ shape: ConvolutionShape, of filter: Graph.ValueID) -> Buffer {
     let step = { (source: Buffer, target: Buffer) in
       PackFilterStep(source: source, target: target, shape: shape)
     }
     let count = shape.depth * shape.filters
     if let packed = pack(
-      parameter: node.inputs[1], layout: "filter/\(shape.groups)", floatCount: count, make: step)
+      parameter: filter, layout: "filter/\(shape.groups)", floatCount: count, make: step)
     {
       return packed
     }
     let packed = temporary(floats: count)
-    emit(step(buffer, packed), reads: [buffer], writes: [packed], suffix: "pack")
+    let source = buffer(filter)
+    emit(step(source, packed), reads: [source], writes: [packed], suffix: "pack")
     return packed
   }
 }
