@@ -43,11 +43,18 @@
   X(void, gradient_sums_block, (float *sumG, float *sumGX, const float *dy, const float *x,       \
       const float *mean, long rows, long channels), (sumG, sumGX, dy, x, mean, rows,              \
       channels))                                                                                  \
+  X(void, gated_gradient_sums_block, (float *sumG, float *sumGX, const float *dy, const float     \
+      *x, const float *m, const float *a, const float *b, float lo, float hi, long rows, long     \
+      channels), (sumG, sumGX, dy, x, m, a, b, lo, hi, rows, channels))                           \
   X(void, gradient_terms, (float *terms, const float *dy, const float *x, long row, const         \
       float *mean, long rows, long channels), (terms, dy, x, row, mean, rows, channels))          \
   X(void, normalize_gradient, (float *dx, const float *dy, const float *x, const float *m,        \
       const float *a, const float *b, const float *k, long rows, long channels, int               \
       nontemporal), (dx, dy, x, m, a, b, k, rows, channels, nontemporal))                         \
+  X(void, gated_normalize_gradient, (float *dx, const float *dy, const float *x, const float      \
+      *m, const float *a, const float *b, const float *k, const float *gateA, const float         \
+      *gateB, float lo, float hi, long rows, long channels, int nontemporal), (dx, dy, x, m, a,   \
+      b, k, gateA, gateB, lo, hi, rows, channels, nontemporal))                                   \
   X(void, plane_moments, (float *sum, float *square, const float *x, float shift, long n),        \
       (sum, square, x, shift, n))                                                                 \
   X(void, plane_gradient_sums, (float *sumG, float *sumGX, const float *dy, const float *x,       \

@@ -75,6 +75,9 @@ public final class Plan: Sendable {
     BLAS.bootstrap()
     var resolved = try RemoveUnused().apply(to: graph).resolved(inputShapes: inputShapes)
     resolved = try RemoveIdentities().apply(to: resolved)
+    if options.fusesEpilogues, options.batchNormalization == .fused {
+      resolved = try FuseActivationGradients().apply(to: resolved)
+    }
     resolved = try ReuseActivationOutputs().apply(to: resolved)
     if options.fusesEpilogues { resolved = try FuseEpilogues().apply(to: resolved) }
     if options.recomputesActivations { resolved = try RecomputeActivations().apply(to: resolved) }

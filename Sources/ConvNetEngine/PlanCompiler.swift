@@ -40,6 +40,8 @@ struct PlanCompiler {
   private(set) var inputPorts: [String: Buffer] = [:]
   private var zeros: (buffer: Buffer, count: Int)?
   private var packNumbers: [PackKey: Buffer] = [:]
+  /// The coefficients of normalisations that a run computes, for those who need them again.
+  var normalizeCoefficients: [NormalizeKey: Buffer] = [:]
   /// What steps read; sources of packed weights that are not among them are read by packing alone.
   private(set) var readBuffers: Set<Buffer> = []
   /// The node at work, for names and errors.
@@ -242,8 +244,8 @@ struct PlanCompiler {
     case .convolutionFilterGradient(let a): try emitConvolutionFilterGradient(a)
     case .batchMoments(let a): try emitBatchMoments(a)
     case .normalize(let a): try emitNormalize(a, epilogue: .none)
-    case .normalizeGradientSums(let a): try emitNormalizeGradientSums(a)
-    case .normalizeGradientInput(let a): try emitNormalizeGradientInput(a)
+    case .normalizeGradientSums(let a): try emitNormalizeGradientSums(a, gate: nil)
+    case .normalizeGradientInput(let a): try emitNormalizeGradientInput(a, gate: nil)
     case .renormalize(let a): try emitRenormalize(a)
     case .covariance(let a): try emitCovariance(a)
     case .decorrelate(let a): try emitDecorrelate(a)
@@ -283,6 +285,7 @@ struct PlanCompiler {
   /// by step.
   private mutating func emitFused(_ fused: Fused) throws {
     let operands = node.inputs
+    if let prologue = fused.prologue { return try emitGated(fused, prologue) }
     if let epilogue = Epilogue(fused, firstOperand: fused.anchorInputCount), isWhole(epilogue) {
       switch fused.anchor {
       case .convolution(let a): return try emitConvolution(a, epilogue: epilogue)

@@ -69,13 +69,20 @@ extension Operation {
 }
 
 extension Fused {
-  /// The anchor, then every step on its first result.
+  /// The prologue, the anchor, then every step on its first result.
   fileprivate func evaluate(
     _ operands: [ReferenceTensor], named name: String
   ) throws -> [ReferenceTensor] {
-    var results = try ConvNetReference.evaluate(
-      anchor, Array(operands.prefix(anchorInputCount)), named: name)
-    var others = operands.dropFirst(anchorInputCount)
+    var own = Array(operands.prefix(anchorInputCount))
+    if let prologue {
+      let normalized = try ConvNetReference.evaluate(
+        .normalize(prologue.normalize),
+        prologue.normalizeInputs(operands, anchorInputCount: anchorInputCount), named: name)
+      own[0] = try ConvNetReference.evaluate(
+        .combine(.derivative(prologue.function)), [own[0], normalized[0]], named: name)[0]
+    }
+    var results = try ConvNetReference.evaluate(anchor, own, named: name)
+    var others = operands.dropFirst(anchorInputCount + (prologue?.inputCount ?? 0))
     for step in epilogue {
       var taken = [results[0]]
       if case .combine = step, let other = others.popFirst() { taken.append(other) }

@@ -16,6 +16,7 @@
 #include "VectorMath.h"
 #include "Elementwise.h"
 #include "Combine.h"
+#include "Gate.h"
 #include "ChannelSums.h"
 #include "Reductions.h"
 #include "ChannelMaps.h"

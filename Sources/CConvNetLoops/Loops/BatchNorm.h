@@ -3,13 +3,22 @@
 
 static void moments_block(
     float *sum, float *square, const float *x, const float *shift, long rows, long channels) {
-  channel_sums(SUMS_MOMENTS, sum, square, x, x, shift, channels, rows, channels);
+  channel_sums(
+      SUMS_MOMENTS, sum, square, x, x, shift, no_gate(shift), channels, rows, channels);
 }
 
 static void gradient_sums_block(
     float *sumG, float *sumGX, const float *dy, const float *x, const float *mean, long rows,
     long channels) {
-  channel_sums(SUMS_GRADIENT, sumG, sumGX, x, dy, mean, channels, rows, channels);
+  channel_sums(
+      SUMS_GRADIENT, sumG, sumGX, x, dy, mean, no_gate(mean), channels, rows, channels);
+}
+
+static void gated_gradient_sums_block(
+    float *sumG, float *sumGX, const float *dy, const float *x, const float *m, const float *a,
+    const float *b, float lo, float hi, long rows, long channels) {
+  const gate_rows gate = {a, b, lo, hi};
+  channel_sums(SUMS_GATED, sumG, sumGX, x, dy, m, gate, channels, rows, channels);
 }
 
 /// One vector of the terms of two sums, side by side `C` apart.
@@ -99,13 +108,23 @@ static void normalize_gradient(
   apply(APPLY_GRADIENT, &o, rows, channels, nontemporal);
 }
 
+static void gated_normalize_gradient(
+    float *dx, const float *dy, const float *x, const float *m, const float *a, const float *b,
+    const float *k, const float *gateA, const float *gateB, float lo, float hi, long rows,
+    long channels, int nontemporal) {
+  const apply_operands o = {
+      .y = dx, .x = x, .g = dy, .m = m, .a = a, .b = b, .k = k, .yRow = channels,
+      .xRow = channels, .gRow = channels, .gate = {gateA, gateB, lo, hi}};
+  apply(APPLY_GATED, &o, rows, channels, nontemporal);
+}
+
 /// One plane as rows of four vectors with a common shift; the lanes fold in Double.
 INLINE void plane_sums(
     const int mode, float *sum, float *square, const float *x, const float *g, float m, long n) {
   float shift[4 * W], s[4 * W], q[4 * W];
   for (int i = 0; i < 4 * W; i++) shift[i] = m;
   const long rows = n / (4 * W);
-  sums_group(mode, 4, 1, s, q, x, g, shift, 4 * W, rows, 0);
+  sums_group(mode, 4, 1, s, q, x, g, shift, no_gate(shift), 4 * W, rows, 0);
   double total = 0, products = 0;
   for (int i = 0; i < 4 * W; i++) total += s[i], products += q[i];
   for (long i = rows * 4 * W; i < n; i++) {

@@ -3,6 +3,7 @@
 //   APPLY_NORMALIZE      y = clamp(a·(x − m) + b, lo, hi)
 //   APPLY_NORMALIZE_ADD  y = clamp(a·(x − m) + b + g, lo, hi)
 //   APPLY_GRADIENT       y = g·a + (x − m)·b + k
+//   APPLY_GATED          the same of g·f′(gate.a·(x − m) + gate.b), see Gate.h
 //   APPLY_BIAS           y = clamp(x + b, lo, hi)
 //   APPLY_BIAS_ADD       y = clamp(x + b + g, lo, hi)
 //
@@ -15,6 +16,7 @@ enum {
   APPLY_NORMALIZE,
   APPLY_NORMALIZE_ADD,
   APPLY_GRADIENT,
+  APPLY_GATED,
   APPLY_BIAS,
   APPLY_BIAS_ADD,
 };
@@ -25,17 +27,23 @@ typedef struct {
   const float *x, *g, *m, *a, *b, *k;
   long yRow, xRow, gRow;
   float lo, hi;
+  gate_rows gate;
 } apply_operands;
 
 typedef struct {
   vf m, a, b, k;
+  gate gate;
 } apply_parameters;
+
+/// Whether a mode is the gradient of a normalisation.
+INLINE int is_gradient(const int mode) { return mode == APPLY_GRADIENT || mode == APPLY_GATED; }
 
 INLINE apply_parameters load_parameters(
     const int mode, const apply_operands *o, long c, long part) {
   apply_parameters p = {.b = load_some(o->b + c, part)};
-  if (mode <= APPLY_GRADIENT) p.m = load_some(o->m + c, part), p.a = load_some(o->a + c, part);
-  if (mode == APPLY_GRADIENT) p.k = load_some(o->k + c, part);
+  if (mode <= APPLY_GATED) p.m = load_some(o->m + c, part), p.a = load_some(o->a + c, part);
+  if (is_gradient(mode)) p.k = load_some(o->k + c, part);
+  if (mode == APPLY_GATED) p.gate = load_gate(gate_from(o->gate, c), part);
   return p;
 }
 
@@ -44,6 +52,7 @@ INLINE vf apply_formula(const int mode, vf x, vf g, apply_parameters p, vf lo, v
   case APPLY_NORMALIZE: return clamp(p.a * (x - p.m) + p.b, lo, hi);
   case APPLY_NORMALIZE_ADD: return clamp(p.a * (x - p.m) + p.b + g, lo, hi);
   case APPLY_GRADIENT: return g * p.a + ((x - p.m) * p.b + p.k);
+  case APPLY_GATED: return gated(g, x - p.m, p.gate) * p.a + ((x - p.m) * p.b + p.k);
   case APPLY_BIAS: return clamp(x + p.b, lo, hi);
   default: return clamp(x + p.b + g, lo, hi);
   }
@@ -110,16 +119,18 @@ INLINE void apply_columns(
 
 /// Fewer channels than lanes, all rows dense: W rows become one row of W·C channels.
 INLINE void apply_narrow(const int mode, const apply_operands *o, long rows, long C) {
-  float m[W * W], a[W * W], b[W * W], k[W * W];
+  float m[W * W], a[W * W], b[W * W], k[W * W], gateA[W * W], gateB[W * W];
   apply_operands wide = *o;
   const long period = C * W, steps = rows / W;
   for (long i = 0; i < period; i++) {
     b[i] = o->b[i % C];
-    m[i] = mode <= APPLY_GRADIENT ? o->m[i % C] : 0;
-    a[i] = mode <= APPLY_GRADIENT ? o->a[i % C] : 0;
-    k[i] = mode == APPLY_GRADIENT ? o->k[i % C] : 0;
+    m[i] = mode <= APPLY_GATED ? o->m[i % C] : 0;
+    a[i] = mode <= APPLY_GATED ? o->a[i % C] : 0;
+    k[i] = is_gradient(mode) ? o->k[i % C] : 0;
+    if (mode == APPLY_GATED) gateA[i] = o->gate.a[i % C], gateB[i] = o->gate.b[i % C];
   }
   wide.m = m, wide.a = a, wide.b = b, wide.k = k;
+  wide.gate.a = gateA, wide.gate.b = gateB;
   wide.yRow = wide.xRow = wide.gRow = period;
   for (long r = 0; r < steps; r++) apply_wide(mode, 0, &wide, r, period);
   const long rest = (rows - steps * W) * C;

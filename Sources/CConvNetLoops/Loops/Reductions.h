@@ -44,7 +44,7 @@ static void sum_rows(double *sums, const float *x, long xRow, long rows, long co
     for (long c = 0; c < columns; c += GROUP) {
       const long width = columns - c < GROUP ? columns - c : GROUP;
       const float *block = x + r * xRow + c;
-      channel_sums(SUMS_PLAIN, s, s, block, block, s, xRow, height, width);
+      channel_sums(SUMS_PLAIN, s, s, block, block, s, no_gate(s), xRow, height, width);
       for (long i = 0; i < width; i++) sums[c + i] += s[i];
     }
   }

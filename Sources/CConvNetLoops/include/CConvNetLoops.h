@@ -129,6 +129,11 @@ void cnl_normalize_add(
 void cnl_gradient_sums_block(
     float *sumG, float *sumGX, const float *dy, const float *x, const float *mean, long rows,
     long channels);
+/// The same of dy·f′(n) with n = a[c]·(x − m[c]) + b[c] as `cnl_normalize` has it before it clamps, and
+/// f′ = 0 for n ≤ lo and n ≥ hi, else 1; lo or hi NaN for no bound.
+void cnl_gated_gradient_sums_block(
+    float *sumG, float *sumGX, const float *dy, const float *x, const float *m, const float *a,
+    const float *b, float lo, float hi, long rows, long channels);
 /// The terms of those sums: rows of dy, then dy·(x − mean), 2·channels in all.
 void cnl_gradient_terms(
     float *terms, const float *dy, const float *x, long row, const float *mean, long rows,
@@ -137,6 +142,11 @@ void cnl_gradient_terms(
 void cnl_normalize_gradient(
     float *dx, const float *dy, const float *x, const float *m, const float *a, const float *b,
     const float *k, long rows, long channels, int nontemporal);
+/// The same of dy·f′(n) for dy, n = gateA[c]·(x − m[c]) + gateB[c] and f′ as above; m is that of both.
+void cnl_gated_normalize_gradient(
+    float *dx, const float *dy, const float *x, const float *m, const float *a, const float *b,
+    const float *k, const float *gateA, const float *gateB, float lo, float hi, long rows,
+    long channels, int nontemporal);
 
 // MARK: Batch normalisation, once per channel, in Double; variance = m2/count
 

@@ -7,7 +7,7 @@ extension PlanCompiler {
     let shape = shape(node.inputs[0])
     let layout = ChannelLayout(shape, axis: normalize.axis)
     let x = input(0)
-    let coefficients = coefficients(of: normalize, channels: layout.channels)
+    let coefficients = coefficients(of: normalize, operands: node.inputs)
     let residual = epilogue.residual.map { input($0) }
     let y = try output()
     var takesEpilogue = options.batchNormalization == .fused
@@ -24,14 +24,19 @@ extension PlanCompiler {
 
   /// The rows m, a and b: of running statistics and γ and β in a store computed when they have changed, of
   /// any others in every run.
-  private mutating func coefficients(of normalize: Normalize, channels: Int) -> Buffer {
+  ///
+  /// Whoever asks a second time, the gradient, gets the same rows.
+  mutating func coefficients(of normalize: Normalize, operands: [Graph.ValueID]) -> Buffer {
+    let channels = ChannelLayout(shape(operands[0]), axis: normalize.axis).channels
     let indices =
       Array(1...normalize.statisticsCount)
       + [normalize.scaleIndex, normalize.shiftIndex].compactMap { $0 }
-    let statistics = (1...normalize.statisticsCount).map { input($0) }
-    let scale = normalize.scaleIndex.map { input($0) }
-    let shift = normalize.shiftIndex.map { input($0) }
-    let moments = graph.nodes.first { $0.outputs.contains(node.inputs[1]) }
+    let key = NormalizeKey(normalize: normalize, operands: indices.map { operands[$0] })
+    if let known = normalizeCoefficients[key] { return known }
+    let statistics = (1...normalize.statisticsCount).map { buffer(operands[$0]) }
+    let scale = normalize.scaleIndex.map { buffer(operands[$0]) }
+    let shift = normalize.shiftIndex.map { buffer(operands[$0]) }
+    let moments = graph.nodes.first { $0.outputs.contains(operands[1]) }
     let isMasked = normalize.source == .batch && moments?.inputs.count == 2
     let centres = options.batchNormalization == .fused
     let step = { (output: Buffer) in
@@ -42,7 +47,7 @@ extension PlanCompiler {
     let kind = [scale != nil, shift != nil, centres].map { $0 ? "1" : "0" }.joined()
     if normalize.source == .running,
       let packed = pack(
-        parameters: indices.map { node.inputs[$0] },
+        parameters: key.operands,
         layout: "normalize/\(normalize.epsilon)/\(kind)", floatCount: 3 * channels,
         make: { step($1) })
     {
@@ -50,8 +55,9 @@ extension PlanCompiler {
     }
     let coefficients = temporary(floats: 3 * channels)
     emit(
-      step(coefficients), reads: indices.map { input($0) }, writes: [coefficients],
+      step(coefficients), reads: key.operands.map { buffer($0) }, writes: [coefficients],
       suffix: "coefficients")
+    normalizeCoefficients[key] = coefficients
     return coefficients
   }
 
@@ -63,6 +69,13 @@ extension PlanCompiler {
       AddClampStep(y: y, residual: residual, low: epilogue.low, high: epilogue.high, count: count),
       reads: [y] + [residual].compactMap { $0 }, writes: [y], suffix: "epilogue")
   }
+}
+
+/// What the coefficients of a normalisation depend on.
+struct NormalizeKey: Hashable {
+  var normalize: Normalize
+  /// The statistics, then γ and β.
+  var operands: [Graph.ValueID]
 }
 
 /// m, a and b of y = a·(x − m) + b for every channel, computed in Double.

@@ -3,7 +3,7 @@ import ConvNetGraph
 
 extension PlanCompiler {
   /// dβ = Σ dy and dγ = Σ dy·x̂ of every channel.
-  mutating func emitNormalizeGradientSums(_ gradient: NormalizeGradient) throws {
+  mutating func emitNormalizeGradientSums(_ gradient: NormalizeGradient, gate: Gate?) throws {
     let layout = ChannelLayout(shape(node.inputs[1]), axis: gradient.axis)
     let (dy, x) = (input(0), input(1))
     let statistics = (2..<(2 + gradient.statisticsCount)).map { input($0) }
@@ -17,9 +17,9 @@ extension PlanCompiler {
     let parts = temporary(doubles: pieces.count * 2 * layout.channels)
     emit(
       GradientSumsStep(
-        dy: dy, x: x, statistics: statistics, source: gradient.source, layout: layout, rows: pieces,
-        strategy: options.batchNormalization, parts: parts),
-      reads: [dy, x] + statistics, writes: [parts])
+        dy: dy, x: x, gate: gate, statistics: statistics, source: gradient.source, layout: layout,
+        rows: pieces, strategy: options.batchNormalization, parts: parts),
+      reads: [dy, x] + statistics + [gate?.coefficients].compactMap { $0 }, writes: [parts])
     emit(
       MergeGradientSumsStep(
         parts: parts, partCount: pieces.count, statistics: statistics, source: gradient.source,
@@ -28,7 +28,7 @@ extension PlanCompiler {
   }
 
   /// dx = γ/√(σ²+ε)·(dy − dβ/m − x̂·dγ/m), or γ/√(σ²+ε)·dy with running statistics.
-  mutating func emitNormalizeGradientInput(_ gradient: NormalizeGradient) throws {
+  mutating func emitNormalizeGradientInput(_ gradient: NormalizeGradient, gate: Gate?) throws {
     let layout = ChannelLayout(shape(node.inputs[1]), axis: gradient.axis)
     let channels = layout.channels
     let (dy, x) = (input(0), input(1))
@@ -52,9 +52,9 @@ extension PlanCompiler {
     }
     emit(
       NormalizeGradientStep(
-        dy: dy, x: x, coefficients: coefficients, layout: layout,
+        dy: dy, x: x, gate: gate, coefficients: coefficients, layout: layout,
         strategy: options.batchNormalization, dx: dx),
-      reads: [dy, x, coefficients], writes: [dx])
+      reads: [dy, x, coefficients] + [gate?.coefficients].compactMap { $0 }, writes: [dx])
   }
 }
 
@@ -62,6 +62,8 @@ extension PlanCompiler {
 final class GradientSumsStep: Step {
   let dy: Buffer
   let x: Buffer
+  /// What makes dy of dz while it is read, if anything; over rows only.
+  let gate: Gate?
   let statistics: [Buffer]
   let source: StatisticsSource
   let layout: ChannelLayout
@@ -71,11 +73,13 @@ final class GradientSumsStep: Step {
   let parts: Buffer
 
   init(
-    dy: Buffer, x: Buffer, statistics: [Buffer], source: StatisticsSource, layout: ChannelLayout,
-    rows: Pieces, strategy: PlanOptions.BatchNormalizationStrategy, parts: Buffer
+    dy: Buffer, x: Buffer, gate: Gate?, statistics: [Buffer], source: StatisticsSource,
+    layout: ChannelLayout, rows: Pieces, strategy: PlanOptions.BatchNormalizationStrategy,
+    parts: Buffer
   ) {
     self.dy = dy
     self.x = x
+    self.gate = gate
     self.statistics = statistics
     self.source = source
     self.layout = layout
@@ -117,7 +121,14 @@ final class GradientSumsStep: Step {
         let block = min(most, range.upperBound - row)
         let (dy, x) = (context.floats(dy) + row * channels, context.floats(x) + row * channels)
         switch strategy {
-        case .fused: cnl_gradient_sums_block(sumG, sumGX, dy, x, mean, block, channels)
+        case .fused:
+          if let gate {
+            let (m, a, b) = gate.rows(channels, in: context)
+            cnl_gated_gradient_sums_block(
+              sumG, sumGX, dy, x, m, a, b, gate.low, gate.high, block, channels)
+          } else {
+            cnl_gradient_sums_block(sumG, sumGX, dy, x, mean, block, channels)
+          }
         case .blas:
           columns.sum(
             rows: block, vector: mean, first: sumG, second: sumGX, scratch: mean + 3 * stride
@@ -261,6 +272,8 @@ final class GradientCoefficientsStep: Step {
 final class NormalizeGradientStep: Step {
   let dy: Buffer
   let x: Buffer
+  /// What makes dy of dz while it is read, if anything; over rows only.
+  let gate: Gate?
   /// Four rows: m, a, b and k.
   let coefficients: Buffer
   let layout: ChannelLayout
@@ -268,11 +281,12 @@ final class NormalizeGradientStep: Step {
   let dx: Buffer
 
   init(
-    dy: Buffer, x: Buffer, coefficients: Buffer, layout: ChannelLayout,
+    dy: Buffer, x: Buffer, gate: Gate?, coefficients: Buffer, layout: ChannelLayout,
     strategy: PlanOptions.BatchNormalizationStrategy, dx: Buffer
   ) {
     self.dy = dy
     self.x = x
+    self.gate = gate
     self.coefficients = coefficients
     self.layout = layout
     self.strategy = strategy
@@ -294,8 +308,14 @@ final class NormalizeGradientStep: Step {
     )
     switch (layout, strategy) {
     case (.rows, .fused):
-      cnl_normalize_gradient(
-        dx, dy, x, m, a, b, k, range.count, channels, layout.streams ? 1 : 0)
+      let streams: Int32 = layout.streams ? 1 : 0
+      if let gate {
+        let (_, gateA, gateB) = gate.rows(channels, in: context)
+        cnl_gated_normalize_gradient(
+          dx, dy, x, m, a, b, k, gateA, gateB, gate.low, gate.high, range.count, channels, streams)
+      } else {
+        cnl_normalize_gradient(dx, dy, x, m, a, b, k, range.count, channels, streams)
+      }
     case (.rows, .blas):
       combineByBLAS(
         dy: dy, x: x, range.count, a, b, k, to: dx, scratch: context.scratch(lane: lane))

@@ -1,0 +1,46 @@
+import ConvNetGraph
+
+/// The derivative of a clamp of a normalisation, recomputed from x where a gradient is read:
+/// dy = f′(a·(x − m) + b)·dz.
+struct Gate {
+  /// The rows m, a and b of the forward pass, so that every element is on the side it was on there.
+  ///
+  /// This m, the mean in float32, is also that of the gradient's loops.
+  let coefficients: Buffer
+  /// Where f′ begins and ceases to be 1; NaN for no bound.
+  let low: Float
+  let high: Float
+
+  func rows(
+    _ channels: Int, in context: Context
+  ) -> (
+    m: UnsafeMutablePointer<Float>, a: UnsafeMutablePointer<Float>, b: UnsafeMutablePointer<Float>
+  ) {
+    let m = context.floats(coefficients)
+    return (m, m + channels, m + 2 * channels)
+  }
+}
+
+extension PlanCompiler {
+  /// The gradient of a normalisation that takes its activation's gradient.
+  mutating func emitGated(_ fused: Fused, _ prologue: Fused.Prologue) throws {
+    let normalize = prologue.normalize
+    let operands = prologue.normalizeInputs(node.inputs, anchorInputCount: fused.anchorInputCount)
+    guard let bounds = prologue.function.clamp, fused.epilogue.isEmpty,
+      normalize.source == .batch, options.batchNormalization == .fused,
+      case .rows = ChannelLayout(shape(operands[0]), axis: normalize.axis)
+    else {
+      throw unsupported("recomputes only clamps of channels last, normalised by their batch")
+    }
+    // ReLU has no upper corner, not even at infinity.
+    let gate = Gate(
+      coefficients: coefficients(of: normalize, operands: operands), low: bounds.low,
+      high: prologue.function == .relu ? .nan : bounds.high)
+    switch fused.anchor {
+    case .normalizeGradientSums(let gradient): try emitNormalizeGradientSums(gradient, gate: gate)
+    case .normalizeGradientInput(let gradient) where !gradient.hasMask:
+      try emitNormalizeGradientInput(gradient, gate: gate)
+    default: throw unsupported("recomputes activations only for a gradient without a mask")
+    }
+  }
+}
