@@ -140,12 +140,12 @@ extension PlanCompiler {
     bands[node.name] = band.members.map(\.node)
     for member in band.members {
       let shape = try shape(of: member)
-      let alone = ConvolutionStrategy.choose(shape, options: options).rawValue
+      let alone = ConvolutionStrategy.choose(shape, options: options)
       choices.append(
         ConvolutionChoice(
           layer: member.node.name, chosen: ConvolutionBand.name,
-          declined: [(alone, "its map would not stay in the second-level cache")]
-            + ConvolutionStrategy.declined(shape, options: options)))
+          declined: [(alone.rawValue, "its map would not stay in the second-level cache")]
+            + alone.declined(shape, options: options)))
     }
   }
 }
