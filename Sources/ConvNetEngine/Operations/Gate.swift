@@ -26,9 +26,14 @@ extension PlanCompiler {
   mutating func emitGated(_ fused: Fused, _ prologue: Fused.Prologue) throws {
     let normalize = prologue.normalize
     let operands = prologue.normalizeInputs(node.inputs, anchorInputCount: fused.anchorInputCount)
+    let shape = shape(operands[0])
+    func isPlain(_ gradient: NormalizeGradient) -> Bool {
+      guard case .rows = ChannelLayout(shape, axis: gradient.axis) else { return false }
+      return !gradient.hasMask
+    }
     guard let bounds = prologue.function.clamp, fused.epilogue.isEmpty,
       normalize.source == .batch, options.batchNormalization == .fused,
-      case .rows = ChannelLayout(shape(operands[0]), axis: normalize.axis)
+      case .rows = ChannelLayout(shape, axis: normalize.axis)
     else {
       throw unsupported("recomputes only clamps of channels last, normalised by their batch")
     }
@@ -37,10 +42,11 @@ extension PlanCompiler {
       coefficients: coefficients(of: normalize, operands: operands), low: bounds.low,
       high: prologue.function == .relu ? .nan : bounds.high)
     switch fused.anchor {
-    case .normalizeGradientSums(let gradient): try emitNormalizeGradientSums(gradient, gate: gate)
-    case .normalizeGradientInput(let gradient) where !gradient.hasMask:
-      try emitNormalizeGradientInput(gradient, gate: gate)
-    default: throw unsupported("recomputes activations only for a gradient without a mask")
+    case .normalizeGradientSums(let a) where isPlain(a):
+      try emitNormalizeGradientSums(a, gate: gate)
+    case .normalizeGradientInput(let a) where isPlain(a):
+      try emitNormalizeGradientInput(a, gate: gate)
+    default: throw unsupported("recomputes activations only of channels last and without a mask")
     }
   }
 }
