@@ -8,7 +8,9 @@ import Testing
 /// Runs of a plan allocate nothing, on any lane; counted in a child process, where nothing else runs.
 @Suite struct AllocationTests {
   /// Every kind of step that training has.
-  static func trainingPlan(lanes: Int, decorrelates: Bool) throws -> (plan: Plan, model: Model) {
+  static func trainingPlan(
+    lanes: Int, decorrelates: Bool, options: PlanOptions = PlanOptions()
+  ) throws -> (plan: Plan, model: Model) {
     let graph = try Graph(inputs: [
       ("input", .image(height: 12, width: 12, channels: 3)), ("labels", TensorType(.int64, ["N"])),
     ]) { values in
@@ -26,15 +28,16 @@ import Testing
     let training = try ResolveMode(.training).apply(to: graph).gradient(of: "loss")
     let plan = try Plan(
       training, inputShapes: ["input": [4, 12, 12, 3], "labels": [4]],
-      lanes: Lanes(count: lanes))
+      lanes: Lanes(count: lanes), options: options)
     return (plan, model)
   }
 
   private static func allocations(
-    lanes: Int, kernel: BLAS.Kernel, decorrelates: Bool
+    lanes: Int, kernel: BLAS.Kernel, decorrelates: Bool, options: PlanOptions = PlanOptions()
   ) throws -> Int {
     BLAS.bootstrap(kernel: kernel)
-    let (plan, model) = try trainingPlan(lanes: lanes, decorrelates: decorrelates)
+    let (plan, model) = try trainingPlan(
+      lanes: lanes, decorrelates: decorrelates, options: options)
     let store = ParameterStore(model)
     var workspace = plan.makeWorkspace(for: store)
     plan.run(in: &workspace)
@@ -57,9 +60,12 @@ import Testing
   @Test func aTrainingStepAllocatesNothing() async {
     await #expect(processExitsWith: .success) {
       for lanes in 1...2 {
-        let count = try AllocationTests.allocations(
-          lanes: lanes, kernel: .recommended, decorrelates: false)
-        guard count == 0 else { fatalError("\(count) allocations on \(lanes) lanes") }
+        for strategy in [nil, "winograd"] {
+          let count = try AllocationTests.allocations(
+            lanes: lanes, kernel: .recommended, decorrelates: false,
+            options: PlanOptions(convolution: strategy))
+          guard count == 0 else { fatalError("\(count) allocations on \(lanes) lanes") }
+        }
       }
     }
   }

@@ -83,6 +83,13 @@ import Testing
     Geometry(
       input: [2, 4, 9, 16], kernel: [3, 3],
       padding: .explicit(top: 2, bottom: 2, left: 2, right: 2), filters: 16, bias: false),
+    // Taps that never fall inside: maps of one pixel, of one row, and of less than a dilation.
+    Geometry(input: [3, 1, 1, 18], kernel: [3, 3], filters: 17),
+    Geometry(input: [2, 1, 1, 4], kernel: [5, 3], groups: 2, filters: 6),
+    Geometry(
+      input: [2, 2, 2, 6], kernel: [3, 3], stride: [2, 2],
+      padding: .explicit(top: 1, bottom: 1, left: 1, right: 1), filters: 5),
+    Geometry(input: [1, 3, 2, 5], kernel: [3, 5], dilation: [4, 2], filters: 7, bias: false),
     // The filter's gradient from many tiles: chunks of them in spans; blocks for many units.
     Geometry(input: [5, 54, 61, 2], kernel: [3, 3], filters: 5, bias: false),
     Geometry(input: [1, 1, 970, 1], kernel: [3, 3], filters: 257, bias: false),

@@ -4,16 +4,17 @@ import ConvNetGraph
 extension PlanCompiler {
   /// y = x ∗ w + b, by the strategy that the table gives.
   mutating func emitConvolution(_ convolution: Convolution, epilogue: Epilogue) throws {
-    let shape = try convolutionShape(convolution, input: node.inputs[0], filter: node.inputs[1])
+    let whole = try convolutionShape(convolution, input: node.inputs[0], filter: node.inputs[1])
     let (x, filter) = (input(0), input(1))
     let biasIndex = epilogue.residual == 2 || node.inputs.count < 3 ? nil : 2
-    let bias = biasIndex.map { input($0) } ?? zeros(shape.filters)
+    let bias = biasIndex.map { input($0) } ?? zeros(whole.filters)
     let residual = epilogue.residual.map { input($0) }
-    let strategy = ConvolutionStrategy.choose(shape, options: options)
+    let strategy = ConvolutionStrategy.choose(whole, options: options)
+    let shape = strategy == .im2col ? ConvolutionShape(trimming: whole) : whole
     choices.append(
       ConvolutionChoice(
         layer: node.name, chosen: strategy.rawValue,
-        declined: strategy.declined(shape, options: options)))
+        declined: strategy.declined(whole, options: options)))
     let reads = [x, bias] + [residual].compactMap { $0 }
     let product = PanelProduct(
       depth: shape.depth, columns: shape.groupFilters, kernels: kernels, epilogue: epilogue,
@@ -71,7 +72,8 @@ extension PlanCompiler {
     }
     let count = shape.depth * shape.filters
     if let packed = pack(
-      parameter: filter, layout: "filter/\(shape.groups)", floatCount: count, make: step)
+      parameter: filter, layout: "filter/\(shape.groups)/\(shape.tapNames)", floatCount: count,
+      make: step)
     {
       return packed
     }
@@ -104,8 +106,13 @@ final class PackFilterStep: Step {
     let (column, width) = (columns.lowerBound, columns.count)
     let packed =
       context.floats(target) + group * shape.depth * shape.groupFilters + column * shape.depth
-    cnl_pack_panels(
-      packed, context.floats(source) + group * shape.groupFilters + column, shape.filters,
-      shape.depth, width)
+    let rows = shape.kernelWidth * shape.groupChannels
+    for row in 0..<shape.kernelHeight {
+      let first = shape.storedTap(row: row, column: 0) * shape.groupChannels
+      cnl_pack_panels(
+        packed + row * rows * width,
+        context.floats(source) + first * shape.filters + group * shape.groupFilters + column,
+        shape.filters, rows, width)
+    }
   }
 }

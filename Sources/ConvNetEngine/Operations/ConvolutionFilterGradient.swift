@@ -5,9 +5,9 @@ import OpenBLAS
 extension PlanCompiler {
   /// dw[u,v,c,k] = Σ x[…]·dy[…] over all pixels of all images.
   mutating func emitConvolutionFilterGradient(_ convolution: Convolution) throws {
-    let shape = try convolutionShape(convolution, input: node.inputs[1], filter: node.inputs[2])
+    var shape = try convolutionShape(convolution, input: node.inputs[1], filter: node.inputs[2])
     let (dy, x) = (input(0), input(1))
-    let count = shape.depth * shape.filters
+    var count = shape.depth * shape.filters
     if shape.isDepthwise || shape.isThin {
       let partCount = DepthwiseFilterGradient.pieces(shape).count
       let parts = temporary(doubles: partCount * count)
@@ -27,8 +27,11 @@ extension PlanCompiler {
       let isForced = options.convolution == ConvolutionStrategy.winograd.rawValue
       if isForced || plan.pays { return try emitWinogradFilterGradient(plan) }
     }
+    shape = ConvolutionShape(trimming: shape)
+    count = shape.depth * shape.filters
+    let isTrimmed = shape.taps < shape.storedTaps
     let plan = FilterGradientPieces(shape)
-    let dw = try output()
+    let dw = isTrimmed ? temporary(floats: count) : try output()
     let parts = plan.splits.count == 1 ? dw : temporary(floats: plan.splits.count * count)
     emit(
       ConvolutionFilterGradientStep(
@@ -39,6 +42,40 @@ extension PlanCompiler {
         SumPartsStep(
           parts: parts, partCount: plan.splits.count, output: dw, count: count, isDouble: false),
         reads: [parts], writes: [dw], suffix: "sum")
+    }
+    if isTrimmed {
+      let whole = try output()
+      emit(
+        PlaceTapsStep(source: dw, target: whole, shape: shape), reads: [dw], writes: [whole],
+        suffix: "place")
+    }
+  }
+}
+
+/// Copies the gradient of the taps that are computed to their places; that of the others is 0.
+final class PlaceTapsStep: Step {
+  let source: Buffer
+  let target: Buffer
+  let shape: ConvolutionShape
+
+  init(source: Buffer, target: Buffer, shape: ConvolutionShape) {
+    self.source = source
+    self.target = target
+    self.shape = shape
+  }
+
+  var pieces: Int { shape.storedTaps }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let count = shape.groupChannels * shape.filters
+    let row = piece / shape.storedKernel.width - shape.firstTap.row
+    let column = piece % shape.storedKernel.width - shape.firstTap.column
+    let target = context.floats(target) + piece * count
+    if 0..<shape.kernelHeight ~= row && 0..<shape.kernelWidth ~= column {
+      let tap = row * shape.kernelWidth + column
+      cnl_copy_rows(target, count, context.floats(source) + tap * count, count, 1, count)
+    } else {
+      cnl_fill(target, 0, count)
     }
   }
 }

@@ -4,7 +4,7 @@ import ConvNetGraph
 extension PlanCompiler {
   /// dx = adjoint of the convolution, applied to dy.
   mutating func emitConvolutionInputGradient(_ convolution: Convolution) throws {
-    let shape = try convolutionShape(convolution, input: node.inputs[2], filter: node.inputs[1])
+    var shape = try convolutionShape(convolution, input: node.inputs[2], filter: node.inputs[1])
     let (dy, filter) = (input(0), input(1))
     if shape.isDepthwise {
       let dx = try output()
@@ -19,13 +19,14 @@ extension PlanCompiler {
         adjoint, x: dy, filter: filter, bias: zeros(adjoint.filters), residual: nil,
         epilogue: .none, isAdjoint: true)
     }
+    shape = ConvolutionShape(trimming: shape)
     let phases = GradientPhase.all(shape)
-    let step = { (source: Buffer, target: Buffer) in
+    let step = { [shape] (source: Buffer, target: Buffer) in
       PackAdjointStep(source: source, target: target, shape: shape, phases: phases)
     }
     let count = shape.taps * shape.groupChannels * shape.filters
     let axes = [shape.vertical, shape.horizontal].map { "\($0.stride),\($0.dilation),\($0.before)" }
-    let layout = "adjoint/\(shape.groups)/\(axes.joined(separator: "/"))"
+    let layout = "adjoint/\(shape.groups)/\(shape.tapNames)/\(axes.joined(separator: "/"))"
     let packed: Buffer
     if let known = pack(
       parameter: node.inputs[1], layout: layout, floatCount: count, make: step)
@@ -246,7 +247,7 @@ final class PackAdjointStep: Step {
         let u = phase.vertical.taps[tap / phase.horizontal.taps.count]
         let v = phase.horizontal.taps[tap % phase.horizontal.taps.count]
         // w[u][v] is [channels][all filters]; a row of the panel is one filter.
-        let source = w + ((u * shape.kernelWidth + v) * channels + column) * shape.filters
+        let source = w + (shape.storedTap(row: u, column: v) * channels + column) * shape.filters
         cnl_transpose(packed + tap * filters * width, width, source, shape.filters, width, filters)
       }
     }

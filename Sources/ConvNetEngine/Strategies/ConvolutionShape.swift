@@ -13,6 +13,9 @@ struct ConvolutionShape: Sendable {
   let groups: Int
   let vertical: Window.Axis
   let horizontal: Window.Axis
+  /// The stored filter's taps in each dimension, and those left out before the first.
+  let storedKernel: (height: Int, width: Int)
+  let firstTap: (row: Int, column: Int)
 
   init(_ convolution: Convolution, input: Shape, filter: Shape) throws {
     let window = convolution.window
@@ -25,6 +28,43 @@ struct ConvolutionShape: Sendable {
     (outputHeight, outputWidth) = (vertical.output, horizontal.output)
     filters = filter[3]
     groups = convolution.groups
+    storedKernel = (vertical.kernel, horizontal.kernel)
+    firstTap = (0, 0)
+  }
+
+  /// The same convolution without the outer taps that never fall inside the image.
+  init(trimming shape: ConvolutionShape) {
+    func trimmed(_ axis: Window.Axis) -> (axis: Window.Axis, first: Int) {
+      let inside = (0..<axis.kernel).filter { tap in
+        (0..<axis.output).contains {
+          0..<axis.input ~= $0 * axis.stride - axis.before + tap * axis.dilation
+        }
+      }
+      guard let first = inside.first, let last = inside.last else { return (axis, 0) }
+      var axis = axis
+      axis.before -= first * axis.dilation
+      axis.after -= (axis.kernel - 1 - last) * axis.dilation
+      axis.kernel = last - first + 1
+      return (axis, first)
+    }
+    let (rows, columns) = (trimmed(shape.vertical), trimmed(shape.horizontal))
+    (vertical, horizontal) = (rows.axis, columns.axis)
+    firstTap = (rows.first, columns.first)
+    (images, groups, storedKernel) = (shape.images, shape.groups, shape.storedKernel)
+    (height, width, channels) = (shape.height, shape.width, shape.channels)
+    (outputHeight, outputWidth, filters) = (
+      shape.outputHeight, shape.outputWidth, shape.filters
+    )
+  }
+
+  /// The number of a tap in the stored filter.
+  func storedTap(row: Int, column: Int) -> Int {
+    (firstTap.row + row) * storedKernel.width + firstTap.column + column
+  }
+  var storedTaps: Int { storedKernel.height * storedKernel.width }
+  /// Which taps of the stored filter are computed, for the names of layouts.
+  var tapNames: String {
+    "\(firstTap.row)+\(kernelHeight),\(firstTap.column)+\(kernelWidth)"
   }
 
   /// The convolution that takes dy to dx: of stride 1, with the filter turned round and transposed.
@@ -40,6 +80,7 @@ struct ConvolutionShape: Sendable {
       return axis
     }
     (vertical, horizontal) = (adjoint(shape.vertical), adjoint(shape.horizontal))
+    (storedKernel, firstTap) = (shape.storedKernel, shape.firstTap)
     (images, groups) = (shape.images, shape.groups)
     (height, width, channels) = (shape.outputHeight, shape.outputWidth, shape.filters)
     (outputHeight, outputWidth, filters) = (shape.height, shape.width, shape.channels)
