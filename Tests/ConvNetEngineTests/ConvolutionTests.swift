@@ -71,6 +71,8 @@ import Testing
     // More rows than one call of sgemm, more filters than one panel, a deep product.
     Geometry(input: [1, 12, 13, 35], kernel: [3, 3], filters: 66),
     Geometry(input: [7, 5, 5, 70], kernel: [1, 1], filters: 130),
+    // Rows of the result 4 KiB apart.
+    Geometry(input: [1, 3, 2, 3], kernel: [1, 1], filters: 1024),
     // Winograd: many tiles, tiles of every shape, images of one row, outputs larger than the input.
     Geometry(input: [5, 23, 18, 16], kernel: [3, 3], filters: 20),
     Geometry(input: [3, 2, 2, 17], kernel: [3, 3], filters: 64),
