@@ -5,7 +5,7 @@ import OpenBLAS
 /// rows at a time, which stay in the first-level cache until they are added up.
 ///
 /// Measured in times that reading x takes: 2.0 to 2.2, of which 1.4 go into the terms, where rows of 64 to
-/// 256 floats are added up, against 2.4 and more with a loop and an `sgemv` for each sum. So wider rows are
+/// 192 floats are added up, against 2.4 and more with a loop and an `sgemv` for each sum. So wider rows are
 /// cut into panels of 64, and narrow ones are put together.
 struct ColumnSums {
   let channels: Int
@@ -22,7 +22,10 @@ struct ColumnSums {
   /// Floats of one row.
   private var width: Int { group * channels }
   /// Columns added up together.
-  private var panel: Int { width <= 256 ? width : 64 }
+  ///
+  /// With more than some 230, twice that in one `sgemv`, OpenBLAS would take a buffer under a lock, for
+  /// which lanes then wait: two took 1.4 times as long as one.
+  private var panel: Int { width <= 192 ? width : 64 }
   /// Both kinds of terms, 16 KiB.
   private static let termCount = 4096
   private static let ones = 128
