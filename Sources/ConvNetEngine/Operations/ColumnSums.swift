@@ -25,16 +25,17 @@ struct ColumnSums {
   ///
   /// With more than some 230, twice that in one `sgemv`, OpenBLAS would take a buffer under a lock, for
   /// which lanes then wait: two took 1.4 times as long as one.
-  private var panel: Int { width <= 192 ? width : 64 }
+  private var panel: Int { width <= Self.widest ? width : 64 }
   /// Both kinds of terms, 16 KiB.
   private static let termCount = 4096
   private static let ones = 128
+  private static let widest = 192
 
   /// Rows whose float sums are merged in Double: 128 for every column.
   var blockRows: Int { ChannelLayout.blockRows * group }
 
   /// Floats that a lane needs.
-  static let scratchCount = termCount + ones + 2 * 256 + 64
+  static let scratchCount = termCount + ones + 2 * widest + 64
 
   /// first = Σ of the first kind of terms over the rows and second = Σ of the second, both overwritten.
   ///
@@ -52,7 +53,7 @@ struct ColumnSums {
     guard channels > 0 else { return }
     let ones = terms + Self.termCount
     let sums = ones + Self.ones
-    let wide = sums + 2 * 256
+    let wide = sums + 2 * Self.widest
     cnl_fill(ones, 1, Self.ones)
     /// Leaves 2·width sums behind.
     func add(

@@ -49,10 +49,8 @@ extension PlanCompiler {
       WinogradFilterStep(source: source, target: target, tiles: tiles, isAdjoint: isAdjoint)
     }
     let layout = "\(isAdjoint ? "adjoint" : "filter")/\(tiles.name)"
-    // What is made of a trained filter right before it is read stays in a cache and shares the arena.
-    if !isTrained,
-      let packed = pack(
-        parameter: node.inputs[1], layout: layout, floatCount: tiles.filterCount, make: step)
+    if let packed = pack(
+      parameter: node.inputs[1], layout: layout, floatCount: tiles.filterCount, make: step)
     {
       return packed
     }
