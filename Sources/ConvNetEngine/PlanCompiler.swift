@@ -270,6 +270,9 @@ struct PlanCompiler {
     case .softmax: try emitSoftmax()
     case .softmaxCrossEntropy(let a): try emitSoftmaxCrossEntropy(a)
     case .softmaxCrossEntropyGradient(let a): try emitSoftmaxCrossEntropyGradient(a)
+    case .transposedConvolution, .broadcast, .select, .pad, .padGradient, .gather, .gatherGradient,
+      .resize, .resizeGradient, .constant, .compare, .deferred:
+      throw unsupported("\(node.operation.name)")
     case .fused(let a): try emitFused(a)
     }
   }

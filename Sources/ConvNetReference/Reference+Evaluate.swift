@@ -63,6 +63,10 @@ extension Operation {
     case .softmaxCrossEntropy(let a): return [a.evaluate(operand(0), labels: operand(1))]
     case .softmaxCrossEntropyGradient(let a):
       return [a.evaluateGradient(of: operand(0), operand(1), labels: operand(2))]
+    case .transposedConvolution, .broadcast, .select, .pad, .padGradient, .gather, .gatherGradient,
+      .resize, .resizeGradient, .constant, .compare:
+      fatalError("\(name) is not evaluated yet.")
+    case .deferred: fatalError("A graph of concrete shapes has no deferred operations.")
     case .fused: fatalError("A fused node is interpreted by its members.")
     }
   }

@@ -164,7 +164,7 @@ extension Model {
       let shape = parameter.type.shape ?? []
       var tensor = Tensor(zeros: shape)
       switch parameter.role {
-      case .bias, .normalizationShift: break
+      case .bias, .normalizationShift, .constant: break
       case .normalizationScale: tensor = Tensor(repeating: Float(1), shape: shape)
       case .convolutionFilter, .denseWeight:
         let inputs = shape.dimensions.dropLast().reduce(1, *)

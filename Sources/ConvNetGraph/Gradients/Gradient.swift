@@ -183,6 +183,12 @@ extension Operation {
     case .convolution(let a): a.differentiate(&step)
     case .convolutionInputGradient(let a): a.differentiateInputGradient(&step)
     case .convolutionFilterGradient(let a): a.differentiateFilterGradient(&step)
+    case .transposedConvolution, .broadcast, .select, .pad, .padGradient, .gather, .gatherGradient,
+      .resize, .resizeGradient:
+      throw step.noGradient("\(self.name) is not differentiated yet")
+    case .constant, .compare: break
+    case .deferred:
+      throw step.noGradient("the gradient is taken on a graph of concrete shapes only")
     case .batchMoments(let a): try a.differentiate(&step)
     case .normalize(let a): try a.differentiate(&step)
     case .normalizeGradientSums, .normalizeGradientInput:

@@ -116,6 +116,8 @@ public enum ParameterRole: String, Hashable, Sendable, Codable {
   case normalizationScale
   /// The β of a normalisation, initially 0.
   case normalizationShift
+  /// A constant of the network: never learned.
+  case constant
 
   /// Whether weight decay applies unless a user says otherwise: to weights, not to biases, γ or β.
   public var decaysByDefault: Bool { self == .convolutionFilter || self == .denseWeight }

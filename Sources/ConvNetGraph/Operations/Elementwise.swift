@@ -104,23 +104,13 @@ package indirect enum BinaryFunction: Hashable, Sendable, Codable {
 }
 
 extension Operation {
-  /// The type of a broadcast result: shapes are aligned at their last axes, an extent of 1 stretches
-  /// (the rule of NumPy and ONNX).
+  /// The type of a function of two broadcast operands.
   func broadcast(_ inputs: [TensorType]) throws -> TensorType {
     let operands = try Operation.take(inputs, count: 2)
     let (a, b) = (operands[0], operands[1])
-    guard a.elementType == b.elementType, a.elementType.isFloatingPoint else {
-      throw GraphError(.invalidElementType, "combines floating-point operands, not \(a) and \(b)")
+    guard a.elementType == b.elementType, a.elementType != .bool else {
+      throw GraphError(.invalidElementType, "combines numbers of one type, not \(a) and \(b)")
     }
-    let rank = max(a.rank, b.rank)
-    let padded = [a, b].map {
-      [Dimension](repeating: .fixed(1), count: rank - $0.rank) + $0.dimensions
-    }
-    let dimensions = try zip(padded[0], padded[1]).map { left, right in
-      if left == right || right == .fixed(1) { return left }
-      if left == .fixed(1) { return right }
-      throw GraphError(.invalidShape, "shapes \(a) and \(b) cannot be broadcast together")
-    }
-    return TensorType(a.elementType, dimensions)
+    return TensorType(a.elementType, try TensorType.broadcast(operands))
   }
 }

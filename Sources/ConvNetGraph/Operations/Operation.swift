@@ -11,6 +11,8 @@ package indirect enum Operation: Hashable, Sendable, Codable {
   case convolutionInputGradient(Convolution)
   /// dy, x, like w to dw.
   case convolutionFilterGradient(Convolution)
+  /// x, w and perhaps b to y.
+  case transposedConvolution(TransposedConvolution)
   /// x, perhaps a mask, to count, mean and M2, in Float64.
   case batchMoments(BatchMoments)
   /// x, statistics, perhaps γ, perhaps β to y.
@@ -37,6 +39,14 @@ package indirect enum Operation: Hashable, Sendable, Codable {
   case expand(Reduce)
   /// like x: a constant of that shape.
   case fill(Double)
+  /// No operand to a small tensor.
+  case constant(Constant)
+  /// a and b, broadcast, to a truth value.
+  case compare(Comparison)
+  /// A truth value, a and b, broadcast, to a or b.
+  case select
+  /// x to x stretched to other extents.
+  case broadcast(Broadcast)
   /// x to the largest value of each window.
   case maxPool(Window)
   /// dy, x to dx.
@@ -53,6 +63,18 @@ package indirect enum Operation: Hashable, Sendable, Codable {
   case slice(Slice)
   /// dy, like x to dx, zero outside the part.
   case sliceGradient(Slice)
+  /// x to x with positions added around it.
+  case pad(Pad)
+  /// dy, like x to dx.
+  case padGradient(Pad)
+  /// x, indices to parts of x.
+  case gather(Gather)
+  /// dy, indices, like x to dx.
+  case gatherGradient(Gather)
+  /// x to one of its axes at another resolution.
+  case resize(Resize)
+  /// dy, like x to dx.
+  case resizeGradient(Resize)
   /// x to the same elements under another shape.
   case reshape(Reshape)
   /// x, like y: the elements of x under the shape of y.
@@ -69,6 +91,8 @@ package indirect enum Operation: Hashable, Sendable, Codable {
   case softmaxCrossEntropy(SoftmaxCrossEntropy)
   /// d(loss), logits, labels to d(logits).
   case softmaxCrossEntropyGradient(SoftmaxCrossEntropy)
+  /// What becomes an operation when extents are known; never met by an executor.
+  case deferred(Deferred)
   /// An operation with elementwise steps applied to its result while it is in cache.
   case fused(Fused)
 
@@ -78,6 +102,7 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .convolution(let a): [try a.outputType(inputs)]
     case .convolutionInputGradient(let a): [try a.inputGradientType(inputs)]
     case .convolutionFilterGradient(let a): [try a.filterGradientType(inputs)]
+    case .transposedConvolution(let a): [try a.outputType(inputs)]
     case .batchMoments(let a): try a.outputTypes(inputs)
     case .normalize(let a): [try a.outputType(inputs)]
     case .normalizeGradientSums(let a): try a.sumTypes(inputs)
@@ -91,6 +116,10 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .reduce(let a): [try a.outputType(inputs)]
     case .expand(let a): [try a.expandedType(inputs)]
     case .fill: [try Operation.float(inputs, count: 1)[0]]
+    case .constant(let a): [try a.outputType(inputs)]
+    case .compare(let a): [try a.outputType(inputs)]
+    case .select: [try selectType(inputs)]
+    case .broadcast(let a): [try a.outputType(inputs)]
     case .maxPool(let a): [try a.pooledType(Operation.float(inputs, count: 1)[0])]
     case .maxPoolGradient(let a): [try a.unpooledType(inputs)]
     case .averagePool(let a): [try a.window.pooledType(Operation.float(inputs, count: 1)[0])]
@@ -99,6 +128,12 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .concatenate(let a): [try a.outputType(inputs)]
     case .slice(let a): [try a.outputType(inputs)]
     case .sliceGradient(let a): [try a.gradientType(inputs)]
+    case .pad(let a): [try a.outputType(inputs)]
+    case .padGradient(let a): [try a.gradientType(inputs)]
+    case .gather(let a): [try a.outputType(inputs)]
+    case .gatherGradient(let a): [try a.gradientType(inputs)]
+    case .resize(let a): [try a.outputType(inputs)]
+    case .resizeGradient(let a): [try a.gradientType(inputs)]
     case .reshape(let a): [try a.outputType(inputs)]
     case .reshapeLike: [try Reshape.outputType(like: inputs)]
     case .transpose(let a): [try a.outputType(inputs)]
@@ -107,6 +142,8 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .softmax: [try softmaxType(inputs)]
     case .softmaxCrossEntropy(let a): [try a.lossType(inputs)]
     case .softmaxCrossEntropyGradient(let a): [try a.gradientType(inputs)]
+    case .deferred(let a):
+      throw GraphError(.malformedGraph, "\(a.name) has no type before its operands have values")
     case .fused(let a): try a.outputTypes(inputs)
     }
   }
@@ -114,9 +151,11 @@ package indirect enum Operation: Hashable, Sendable, Codable {
   /// Which operands lend only their shape.
   package var shapeOnlyInputs: Set<Int> {
     switch self {
-    case .convolutionInputGradient, .convolutionFilterGradient: [2]
-    case .expand, .averagePoolGradient, .sliceGradient, .reshapeLike: [1]
-    case .fill: [0]
+    case .convolutionInputGradient, .convolutionFilterGradient, .gatherGradient: [2]
+    case .expand, .averagePoolGradient, .sliceGradient, .reshapeLike, .padGradient,
+      .resizeGradient:
+      [1]
+    case .fill, .deferred(.extents): [0]
     default: []
     }
   }
@@ -127,6 +166,7 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .convolution: "convolution"
     case .convolutionInputGradient: "convolutionInputGradient"
     case .convolutionFilterGradient: "convolutionFilterGradient"
+    case .transposedConvolution: "transposedConvolution"
     case .batchMoments: "batchMoments"
     case .normalize: "normalize"
     case .normalizeGradientSums: "normalizeGradientSums"
@@ -140,6 +180,10 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .reduce(let a): "\(a.reduction.rawValue)Reduction"
     case .expand: "expand"
     case .fill: "fill"
+    case .constant: "constant"
+    case .compare(let comparison): comparison.rawValue
+    case .select: "select"
+    case .broadcast: "broadcast"
     case .maxPool: "maxPool"
     case .maxPoolGradient: "maxPoolGradient"
     case .averagePool: "averagePool"
@@ -148,6 +192,12 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .concatenate: "concatenate"
     case .slice: "slice"
     case .sliceGradient: "sliceGradient"
+    case .pad: "pad"
+    case .padGradient: "padGradient"
+    case .gather: "gather"
+    case .gatherGradient: "gatherGradient"
+    case .resize: "resize"
+    case .resizeGradient: "resizeGradient"
     case .reshape: "reshape"
     case .reshapeLike: "reshapeLike"
     case .transpose: "transpose"
@@ -156,6 +206,7 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .softmax: "softmax"
     case .softmaxCrossEntropy: "softmaxCrossEntropy"
     case .softmaxCrossEntropyGradient: "softmaxCrossEntropyGradient"
+    case .deferred(let a): a.name
     case .fused(let a): "fused(\(a.anchor.name))"
     }
   }

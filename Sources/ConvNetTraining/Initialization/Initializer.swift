@@ -21,7 +21,7 @@ public enum Initializer: Hashable, Sendable {
   /// - Throws: `LAPACKError` where a factorisation fails.
   func values(name: String, role: ParameterRole, shape: Shape, seed: UInt64) throws -> Tensor {
     switch role {
-    case .bias, .normalizationShift: return Tensor(zeros: shape)
+    case .bias, .normalizationShift, .constant: return Tensor(zeros: shape)
     case .normalizationScale: return Tensor(repeating: Float(1), shape: shape)
     case .convolutionFilter, .denseWeight: break
     }
