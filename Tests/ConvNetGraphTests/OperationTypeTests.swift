@@ -70,7 +70,7 @@ import Testing
       .combine(.add), TensorType([2]), TensorType(.float64, [2] as Shape),
       code: .invalidElementType)
     expectRefusal(
-      .combine(.add), TensorType(.int64, [2] as Shape), TensorType(.int64, [2] as Shape),
+      .combine(.add), TensorType(.bool, [2] as Shape), TensorType(.bool, [2] as Shape),
       code: .invalidElementType)
   }
 

@@ -34,6 +34,7 @@ extension Graph {
       }
       graph.types[input.value.index] = TensorType(declared.elementType, shape)
     }
+    if graph.hasDeferredOperations { return try graph.loweringDeferred() }
     try graph.inferTypes()
     return graph
   }

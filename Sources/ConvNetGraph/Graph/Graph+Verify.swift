@@ -25,6 +25,7 @@ extension Graph {
     }
     var defined = try definedFromOutside()
     var names: Set<String> = []
+    var known = KnownValues()
     for node in nodes {
       guard names.insert(node.name).inserted else {
         throw GraphError(.malformedGraph, "two nodes have this name", at: node.name)
@@ -43,7 +44,8 @@ extension Graph {
             .malformedGraph, "makes value \(output.index), which is not free", at: node.name)
         }
       }
-      try verifyTypes(of: node)
+      try verifyTypes(of: node, known)
+      known.note(node, in: self)
     }
     try verifyRunningStatistics()
     var outputNames: Set<String> = []
@@ -90,9 +92,9 @@ extension Graph {
     }
   }
 
-  private func verifyTypes(of node: Node) throws {
+  private func verifyTypes(of node: Node, _ known: KnownValues) throws {
     do {
-      let expected = try node.operation.outputTypes(node.inputs.map(type(of:)))
+      let expected = try known.outputTypes(of: node, in: self)
       guard expected == node.outputs.map(type(of:)) else {
         throw GraphError(
           .invalidShape, "makes \(expected), not \(node.outputs.map(type(of:)))")

@@ -8,6 +8,7 @@ package final class GraphBuilder {
   private var names: Set<String> = []
   private var counters: [String: Int] = [:]
   private var scope: [String] = []
+  private var known = KnownValues()
 
   /// Starts from a graph; names that are to come later can be kept from being taken.
   package init(_ graph: Graph = Graph(), reserving reserved: [String] = []) {
@@ -16,6 +17,7 @@ package final class GraphBuilder {
     names.formUnion(graph.inputs.map(\.name))
     names.formUnion(graph.parameters.map(\.name))
     names.formUnion(graph.states.map(\.name))
+    for node in graph.nodes { known.note(node, in: graph) }
   }
 
   /// The graph, or the first mistake in its description.
@@ -107,14 +109,15 @@ package final class GraphBuilder {
   ) -> [Graph.ValueID] {
     let name = name ?? uniqueName(operation.name, numbersFirst: true)
     do {
-      let types = try operation.outputTypes(inputs.map(graph.type(of:)))
+      var node = Graph.Node(name: name, operation: operation, inputs: inputs, outputs: [])
+      let types = try known.outputTypes(of: node, in: graph)
       for type in types where Shape.elementCount(type.dimensions.map { $0.extent ?? 1 }) == nil {
         throw GraphError(.invalidShape, "the result \(type) has too many elements")
       }
-      let outputs = types.map(addValue)
-      graph.nodes.append(
-        Graph.Node(name: name, operation: operation, inputs: inputs, outputs: outputs))
-      return outputs
+      node.outputs = types.map(addValue)
+      graph.nodes.append(node)
+      known.note(node, in: graph)
+      return node.outputs
     } catch {
       fail(Self.place(error, at: name))
       return (0..<operation.resultCount).map { _ in addValue(TensorType([Dimension]())) }

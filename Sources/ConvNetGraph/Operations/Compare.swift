@@ -1,5 +1,6 @@
-/// Relations of two numbers or truth values, applied to broadcast operands of one type; the result is
-/// `bool`. NaN is equal to nothing and in no order.
+/// Relations of two numbers or truth values, applied to broadcast operands of one type.
+///
+/// The result is `bool`. NaN is equal to nothing and in no order.
 package enum Comparison: String, Hashable, Sendable, Codable {
   case equal, less, lessOrEqual, greater, greaterOrEqual
   /// Logic of truth values.
@@ -51,8 +52,8 @@ extension TensorType {
         let axis = rank - 1 - offset
         if result[axis] == dimension || dimension == .fixed(1) { continue }
         guard result[axis] == .fixed(1) else {
-          let list = operands.map(\.description).joined(separator: ", ")
-          throw GraphError(.invalidShape, "the shapes of \(list) cannot be broadcast together")
+          let list = operands.map(\.description).joined(separator: " and ")
+          throw GraphError(.invalidShape, "shapes \(list) cannot be broadcast together")
         }
         result[axis] = dimension
       }

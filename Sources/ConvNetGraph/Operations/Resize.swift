@@ -96,6 +96,13 @@ package struct Resize: Hashable, Sendable, Codable {
   private func resizedType(_ x: TensorType) throws -> TensorType {
     var result = x
     let axis = try x.normalizedAxis(axis)
+    if case .scale(let scale) = extent, let factor = Int(exactly: scale), factor > 0,
+      x.dimensions[axis].extent == nil
+    {
+      // Spelled as arithmetic on extents spells it.
+      result.dimensions[axis] = .product([x.dimensions[axis], .fixed(factor)])
+      return result
+    }
     result.dimensions[axis] = try x.dimensions[axis].map({ "resize(\($0),\(extent))" }) {
       guard $0 > 0 else { throw GraphError(.invalidShape, "cannot resize an empty axis of \(x)") }
       return try output(input: $0)
