@@ -160,92 +160,79 @@ extension ONNXAttribute {
   private static let types: [Int: Int64] = [
     2: 1, 3: 2, 4: 3, 5: 4, 6: 5, 7: 6, 8: 7, 9: 8, 10: 9, 11: 10, 22: 11, 23: 12, 14: 13, 15: 14,
   ]
+  /// The names of the kinds that are not read.
+  private static let unread: [Int64: String] = [
+    9: "a list of tensors", 10: "a list of graphs", 11: "a sparse tensor",
+    12: "a list of sparse tensors", 13: "a type", 14: "a list of types",
+  ]
+
+  /// What an AttributeProto holds so far.
+  private struct Parts {
+    var type: Int64 = 0
+    /// The type that belongs to the fields with values.
+    var found: Int64 = 0
+    var single: Value?
+    var ints: [Int64] = []
+    var floats: [Float] = []
+    var strings: [String] = []
+    var isReference = false
+
+    mutating func take(_ field: ProtobufReader.Field, _ reader: inout ProtobufReader) throws {
+      guard let kind = ONNXAttribute.types[field.number] else { return try reader.skip(field) }
+      guard found == 0 || found == kind else { throw reader.failure("there are two values") }
+      found = kind
+      switch field.number {
+      case 2: single = .float(try reader.float(field))
+      case 3: single = .int(try reader.int64(field))
+      case 4: single = .string(String(decoding: try reader.bytes(field), as: UTF8.self))
+      case 5: single = .tensor(try reader.message(field) { try ONNXTensor(&$0) })
+      case 6: single = .graph(try reader.message(field) { try ONNXGraph(&$0) })
+      case 7: try reader.floats(field, into: &floats)
+      case 8: try reader.int64s(field, into: &ints)
+      case 9: strings.append(String(decoding: try reader.bytes(field), as: UTF8.self))
+      default: try reader.skip(field)
+      }
+    }
+
+    /// The value; nil where there is none.
+    ///
+    /// Writers may leave out zeros and empty lists.
+    func value() -> Value? {
+      if isReference { return .unsupported("a reference to an attribute of a function") }
+      let kind = found == 0 ? type : found
+      if let name = ONNXAttribute.unread[kind] { return .unsupported(name) }
+      return switch kind {
+      case 1: single ?? .float(0)
+      case 2: single ?? .int(0)
+      case 3: single ?? .string("")
+      case 6: .floats(floats)
+      case 7: .ints(ints)
+      case 8: .strings(strings)
+      default: single
+      }
+    }
+  }
 
   fileprivate init(_ reader: inout ProtobufReader) throws {
     self.init("", .ints([]))
     do {
-      var type: Int64 = 0
-      var value: Value?
-      var holds: Int64 = 0
+      var parts = Parts()
       while let field = try reader.next() {
         switch field.number {
         case 1: name = try reader.string(field)
-        case 20: type = try reader.int64(field)
-        case 21:
-          try reader.skip(field)
-          value = .unsupported("a reference to an attribute of a function")
-        case let number where Self.types[number] != nil:
-          let kind = Self.types[number] ?? 0
-          guard holds == 0 || holds == kind else {
-            throw reader.failure("there are values of two kinds")
-          }
-          holds = kind
-          value = try Self.value(&reader, field, after: value)
-        default: try reader.skip(field)
+        case 20: parts.type = try reader.int64(field)
+        case 21: parts.isReference = try !reader.string(field).isEmpty
+        default: try parts.take(field, &reader)
         }
       }
       // Files before IR version 2 give no type.
-      guard holds == 0 || type == 0 || holds == type else {
-        throw reader.failure("the type is \(type) and the value of type \(holds)")
+      guard parts.found == 0 || parts.type == 0 || parts.found == parts.type else {
+        throw reader.failure("the type is \(parts.type) and the value of type \(parts.found)")
       }
-      guard let value = value ?? Self.empty(type) else {
-        throw reader.failure("there is no value")
-      }
+      guard let value = parts.value() else { throw reader.failure("there is no value") }
       self.value = value
     } catch let error as FileError {
       throw error.inside("attribute \(FileError.quoted(name))")
-    }
-  }
-
-  /// The value of an attribute of a kind of which the file holds none: what a writer may leave out.
-  private static func empty(_ type: Int64) -> Value? {
-    switch type {
-    case 1: .float(0)
-    case 2: .int(0)
-    case 3: .string("")
-    case 6: .floats([])
-    case 7: .ints([])
-    case 8: .strings([])
-    case 9, 10, 12, 14: .unsupported("a list that is not read")
-    default: nil
-    }
-  }
-
-  /// The value with that of one more field.
-  private static func value(
-    _ reader: inout ProtobufReader, _ field: ProtobufReader.Field, after value: consuming Value?
-  ) throws -> Value {
-    switch field.number {
-    case 2: return .float(try reader.float(field))
-    case 3: return .int(try reader.int64(field))
-    case 4: return .string(String(decoding: try reader.bytes(field), as: UTF8.self))
-    case 5: return .tensor(try reader.message(field) { try ONNXTensor(&$0) })
-    case 6: return .graph(try reader.message(field) { try ONNXGraph(&$0) })
-    case 7:
-      var floats: [Float] = []
-      if case .floats(let before) = value { floats = before }
-      value = nil
-      try reader.floats(field, into: &floats)
-      return .floats(floats)
-    case 8:
-      var ints: [Int64] = []
-      if case .ints(let before) = value { ints = before }
-      value = nil
-      try reader.int64s(field, into: &ints)
-      return .ints(ints)
-    case 9:
-      var strings: [String] = []
-      if case .strings(let before) = value { strings = before }
-      value = nil
-      strings.append(String(decoding: try reader.bytes(field), as: UTF8.self))
-      return .strings(strings)
-    default:
-      try reader.skip(field)
-      let names = [
-        10: "a list of tensors", 11: "a list of graphs", 22: "a sparse tensor",
-        23: "a list of sparse tensors", 14: "a type", 15: "a list of types",
-      ]
-      return .unsupported(names[field.number] ?? "a value of an unknown kind")
     }
   }
 }

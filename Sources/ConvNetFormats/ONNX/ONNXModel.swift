@@ -87,7 +87,9 @@ package struct ONNXNode: Sendable {
 
 /// A named constant of a node (AttributeProto).
 package struct ONNXAttribute: Sendable {
-  /// The constant. Text that is not UTF-8 has its broken bytes replaced.
+  /// The constant.
+  ///
+  /// Text that is not UTF-8 has its broken bytes replaced.
   package enum Value: Sendable {
     case int(Int64)
     case float(Float)

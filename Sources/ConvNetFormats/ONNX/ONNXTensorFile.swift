@@ -10,4 +10,12 @@ package enum ONNXTensorFile {
     let tensor = try ONNXTensor(&reader)
     return (tensor.name, try tensor.read())
   }
+
+  /// Writes a tensor, atomically.
+  ///
+  /// - Throws: `FileError`; the previous file is intact then.
+  package static func write(_ name: String, _ tensor: Tensor, to path: String) throws {
+    let message = try ONNXEncoder(path: path).tensor(ONNXTensor(name, tensor))
+    try AtomicFile.write(to: path) { try message.write(to: $0) }
+  }
 }
