@@ -28,6 +28,22 @@ package final class GraphBuilder {
 
   package func type(of value: Graph.ValueID) -> TensorType { graph.type(of: value) }
 
+  /// Whether a value's elements are known without a run, and the elements as numbers.
+  package func knownNumbers(of value: Graph.ValueID) -> [Double]? {
+    guard let known = known[value] else { return nil }
+    let numbers = known.elements.compactMap(\.number)
+    return numbers.count == known.elements.count ? numbers : nil
+  }
+
+  /// Whether a value's elements are known without a run, and the elements as integers.
+  package func knownIntegers(of value: Graph.ValueID) -> [Int]? { known[value]?.integers }
+
+  /// Gives the first mistake away and goes on without it, for those who collect several.
+  package func takeError() -> GraphError? {
+    defer { firstError = nil }
+    return firstError
+  }
+
   /// Keeps the first mistake.
   package func fail(_ error: GraphError) {
     if firstError == nil { firstError = error }
@@ -87,18 +103,23 @@ package final class GraphBuilder {
     graph.outputs = []
   }
 
-  package func addParameter(_ name: String, _ shape: Shape, role: ParameterRole) -> Graph.ValueID {
+  /// Adds a parameter; `isReserved` says that its name was reserved, or is one of `uniqueName`.
+  package func addParameter(
+    _ name: String, _ shape: Shape, role: ParameterRole, isReserved: Bool = false
+  ) -> Graph.ValueID {
     let value = addValue(TensorType(.float32, shape))
-    claim(name)
-    graph.parameters.append(Graph.Parameter(name: name, value: value, role: role))
+    if !isReserved { claim(name) }
+    graph.parameters.append(
+      Graph.Parameter(name: name, value: value, role: role, isTrainable: role != .constant))
     return value
   }
 
+  /// Adds a state; `isReserved` says that its name was reserved, or is one of `uniqueName`.
   package func addState(
-    _ name: String, _ type: TensorType, role: StateRole
+    _ name: String, _ type: TensorType, role: StateRole, isReserved: Bool = false
   ) -> Graph.ValueID {
     let value = addValue(type)
-    claim(name)
+    if !isReserved { claim(name) }
     graph.states.append(Graph.State(name: name, value: value, role: role))
     return value
   }
@@ -122,6 +143,20 @@ package final class GraphBuilder {
       fail(Self.place(error, at: name))
       return (0..<operation.resultCount).map { _ in addValue(TensorType([Dimension]())) }
     }
+  }
+
+  /// Adds a deferred operation, or at once what it stands for where that is known.
+  package func add(
+    _ deferred: Deferred, _ inputs: [Graph.ValueID], name: String
+  ) -> Graph.ValueID {
+    let lowering = try? deferred.lowered(
+      inputs.map(graph.type(of:)), known: inputs.map { known[$0] })
+    guard let lowering else { return add(.deferred(deferred), inputs, name: uniqueName(name))[0] }
+    var operands = lowering.takesOperand ? [inputs[0]] : []
+    for operation in lowering.operations {
+      operands = add(operation, operands, name: uniqueName(name))
+    }
+    return operands[0]
   }
 
   /// Adds an operation with one result.

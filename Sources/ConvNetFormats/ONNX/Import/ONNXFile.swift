@@ -1,0 +1,27 @@
+public import ConvNetGraph
+
+/// Models in the ONNX format (https://onnx.ai), which PyTorch, Keras and PaddlePaddle export.
+///
+///     let model = try ONNXFile.load("resnet18.onnx")
+///     let predictor = try Predictor(model)
+///
+/// Inputs and outputs keep the file's names and layout, channels first; inside, convolutions run channels
+/// last, and no transpose is left between them. Batch-norm layers keep their running statistics and can
+/// be trained further.
+public enum ONNXFile {
+  /// Reads a model.
+  ///
+  /// - Parameters:
+  ///   - path: the file; tensors it keeps outside have to be in its own folder.
+  ///   - inputShapes: shapes of inputs by name, where extents are to be fixed that the file leaves open.
+  ///   - values: values of inputs by name that have to be known when a plan is made, such as the shape
+  ///     that a reshape takes; these are no inputs of the model then.
+  /// - Throws: `FileError`; what the model uses and this package lacks is listed all together, by node.
+  public static func load(
+    _ path: String, inputShapes: [String: Shape] = [:], values: [String: Tensor] = [:]
+  ) throws -> Model {
+    let source = try ONNXModel.read(path)
+    let faithful = try ONNXImporter(source).model(inputShapes: inputShapes, values: values)
+    return faithful
+  }
+}

@@ -1,0 +1,267 @@
+import ConvNetGraph
+
+/// Makes a model of an ONNX graph, node after node.
+///
+/// What a node reads is computed by an earlier one, an input, or stored: an initialiser or constant,
+/// whose data stay in the file until an operator says in which layout it wants them.
+final class ONNXImporter {
+  /// What a name stands for.
+  enum Value {
+    /// A value of the graph.
+    case computed(Graph.ValueID)
+    /// Data in the file.
+    case stored(ONNXTensor)
+    /// The result of a node that could not be imported; its readers are passed over in silence.
+    case missing
+  }
+
+  /// Problems named in one message; the rest is counted.
+  private static let problemLimit = 20
+  /// The operator sets that are read: from the first with today's broadcasting on.
+  private static let opsets = 7...Int64.max
+
+  let source: ONNXModel
+  let builder: GraphBuilder
+  /// The version of ONNX's own operators.
+  let opset: Int
+  var values: [String: Value] = [:]
+  /// The parameters' data by name.
+  var parameters: [String: Tensor] = [:]
+  /// The states' data by name.
+  var state: [String: Tensor] = [:]
+  /// Values of inputs, for operators that have to know them before a run.
+  private(set) var given: [String: Tensor] = [:]
+  /// The inputs whose values were built in.
+  var builtIn: Set<String> = []
+  /// Parameters and constants made of stored tensors, by name and layout.
+  var madeOfStored: [String: Graph.ValueID] = [:]
+  /// How often each name is read.
+  private(set) var readerCounts: [String: Int] = [:]
+  /// Whether a batch-norm layer of the file normalises by its batch.
+  let isTrainingForm: Bool
+  private var problems: [String] = []
+
+  init(_ source: ONNXModel) throws {
+    self.source = source
+    guard let version = source.opsetImports[""] else {
+      let domains = source.opsetImports.keys.sorted().joined(separator: ", ")
+      throw FileError(
+        .unsupported, "the model uses operators of \(domains), none of ONNX's own", at: source.path)
+    }
+    guard Self.opsets.contains(version) else {
+      throw FileError(
+        .unsupported, "operator set \(version) is read from version \(Self.opsets.lowerBound) on",
+        at: source.path)
+    }
+    opset = Int(clamping: version)
+    // Parameters keep their names, whatever nodes are called.
+    builder = GraphBuilder(Graph(), reserving: source.graph.initializers.map(\.name))
+    isTrainingForm = source.graph.nodes.contains { node in
+      guard node.opType == "BatchNormalization", case .int(let mode)? = node["training_mode"] else {
+        return false
+      }
+      return mode != 0
+    }
+    for name in source.graph.nodes.flatMap(\.inputs) + source.graph.outputs.map(\.name) {
+      readerCounts[name, default: 0] += 1
+    }
+  }
+
+  /// The model, channels first as in the file.
+  ///
+  /// - Throws: `FileError` listing everything that is not supported.
+  func model(inputShapes: [String: Shape], values given: [String: Tensor]) throws -> Model {
+    for name in inputShapes.keys.sorted() + given.keys.sorted()
+    where !source.graph.inputs.contains(where: { $0.name == name }) {
+      throw FileError(
+        .mismatched, "the model has no input of this name", at: source.path, place: name)
+    }
+    for name in source.graph.sparseInitializers {
+      note("the initialiser \(FileError.quoted(name)) is sparse", at: "")
+    }
+    for tensor in source.graph.initializers { values[tensor.name] = .stored(tensor) }
+    self.given = given
+    for input in source.graph.inputs { add(input, shape: inputShapes[input.name]) }
+    for node in source.graph.nodes { add(node) }
+    var names: Set<String> = []
+    for output in source.graph.outputs {
+      guard names.insert(output.name).inserted else {
+        note("the output is given twice", at: FileError.quoted(output.name))
+        continue
+      }
+      addOutput(output)
+    }
+    guard problems.isEmpty else { throw unsupported() }
+    do {
+      let graph = try withoutBuiltInInputs(builder.finish())
+      try graph.verify()
+      return try Model(
+        graph: graph, parameters: parameters, state: state, metadata: source.metadata)
+    } catch let error as GraphError {
+      throw FileError(.malformed, "\(error)", at: source.path)
+    }
+  }
+
+  /// Inputs whose values were built in and that nothing else reads are none any more.
+  private func withoutBuiltInInputs(_ graph: Graph) -> Graph {
+    guard !builtIn.isEmpty else { return graph }
+    var graph = graph
+    let readers = graph.readers
+    graph.inputs.removeAll { builtIn.contains($0.name) && readers[$0.value.index].isEmpty }
+    return graph
+  }
+
+  private func unsupported() -> FileError {
+    let shown = problems.prefix(Self.problemLimit)
+    let rest = problems.count - shown.count
+    let more = rest > 0 ? "; and \(rest) more" : ""
+    return FileError(
+      .unsupported, "the model cannot be imported: " + shown.joined(separator: "; ") + more,
+      at: source.path)
+  }
+
+  private func note(_ reason: String, at place: String) {
+    problems.append(place.isEmpty ? reason : "\(place): \(reason)")
+  }
+
+  // MARK: Inputs and outputs
+
+  private func add(_ input: ONNXValueInfo, shape: Shape?) {
+    // Before version 4 of the format initialisers are inputs, too; later they are defaults.
+    if values[input.name] != nil { return }
+    let place = "input \(FileError.quoted(input.name))"
+    guard case .tensor(let dataType, let extents) = input.type else {
+      values[input.name] = .missing
+      return note("is no tensor", at: place)
+    }
+    guard let elementType = dataType.elementType else {
+      values[input.name] = .missing
+      return note("elements of type \(dataType) are not read", at: place)
+    }
+    let declared = extents.map { extents in
+      extents.enumerated().map { axis, extent -> Dimension in
+        switch extent {
+        case .fixed(let number): .fixed(number)
+        case .symbol(let name): .symbol(name)
+        case .unknown: .symbol("\(input.name).\(axis)")
+        }
+      }
+    }
+    guard let dimensions = shape.map({ $0.dimensions.map(Dimension.fixed) }) ?? declared else {
+      values[input.name] = .missing
+      return note("the number of its dimensions is not said; give its shape", at: place)
+    }
+    values[input.name] = .computed(
+      builder.addInput(input.name, TensorType(elementType, dimensions)))
+    if let error = builder.takeError() { note(error.reason, at: place) }
+  }
+
+  private func addOutput(_ output: ONNXValueInfo) {
+    do {
+      guard let value = try computed(output.name) else { return }
+      builder.addOutput(output.name, value)
+    } catch {
+      note(Self.reason(error), at: "output \(FileError.quoted(output.name))")
+    }
+  }
+
+  // MARK: Nodes
+
+  private func add(_ node: ONNXNode) {
+    let wanted = node.outputs.filter { !$0.isEmpty }
+    do {
+      for output in wanted where values[output] != nil {
+        throw FileError(
+          .malformed, "makes \(FileError.quoted(output)) for the second time", at: source.path)
+      }
+      for input in node.inputs where !input.isEmpty {
+        guard let value = values[input] else {
+          throw FileError(
+            .malformed, "reads \(FileError.quoted(input)), which no node before it makes",
+            at: source.path)
+        }
+        if case .missing = value {
+          for output in wanted { values[output] = .missing }
+          return
+        }
+      }
+      guard node.domain.isEmpty, let operation = ONNXOperators.table[node.opType] else {
+        let domain = node.domain.isEmpty ? "" : "\(node.domain)."
+        throw FileError(
+          .unsupported, "the operator \(domain)\(node.opType) is not supported", at: source.path)
+      }
+      let results = try operation(ONNXNodeImporter(self, node))
+      if let error = builder.takeError() { throw error }
+      guard results.count >= node.outputs.lastIndex(where: { !$0.isEmpty }).map({ $0 + 1 }) ?? 0
+      else {
+        throw FileError(
+          .unsupported, "only \(results.count) of its results are supported", at: source.path)
+      }
+      for (name, value) in zip(node.outputs, results) where !name.isEmpty { values[name] = value }
+    } catch {
+      _ = builder.takeError()
+      for output in wanted where values[output] == nil { values[output] = .missing }
+      note(Self.reason(error), at: "\(node.place) (\(node.opType))")
+    }
+  }
+
+  private static func reason(_ error: any Error) -> String {
+    switch error {
+    case let error as FileError: error.place.isEmpty ? error.reason : "\(error.place): \(error.reason)"
+    case let error as GraphError: error.reason
+    default: "\(error)"
+    }
+  }
+
+  // MARK: Values
+
+  /// A name as a value of the graph; nil where its node could not be imported.
+  ///
+  /// Stored float32 tensors become parameters, others constants of the graph.
+  func computed(
+    _ name: String, role: ParameterRole = .constant, permutedBy axes: [Int]? = nil
+  ) throws -> Graph.ValueID? {
+    switch values[name] {
+    case nil:
+      throw FileError(
+        .malformed, "there is no value \(FileError.quoted(name))", at: source.path)
+    case .missing: return nil
+    case .computed(let value):
+      return axes.map { builder.add(.transpose(Transpose($0)), value) } ?? value
+    case .stored(let tensor): return try make(tensor, name, role: role, permutedBy: axes)
+    }
+  }
+
+  private func make(
+    _ tensor: ONNXTensor, _ name: String, role: ParameterRole, permutedBy axes: [Int]?
+  ) throws -> Graph.ValueID {
+    let isIdentity = axes.map { $0 == Array($0.indices) } ?? true
+    let key = isIdentity ? name : "\(name)|\(axes ?? [])"
+    if let known = madeOfStored[key] { return known }
+    let data = try tensor.read(permutedBy: isIdentity ? nil : axes)
+    let value: Graph.ValueID
+    if data.elementType == .float32 {
+      let own = parameterName(name, key)
+      value = builder.addParameter(own, data.shape, role: role, isReserved: true)
+      parameters[own] = data
+    } else {
+      let constant =
+        data.elementType.isFloatingPoint
+        ? Constant(numbers: data.doubles, shape: data.shape, elementType: data.elementType)
+        : Constant(
+          integers: data.elementType == .int64
+            ? data.elements(of: Int64.self) : data.doubles.map { Int64($0) }, shape: data.shape,
+          elementType: data.elementType)
+      value = builder.add(.constant(constant), [], name: builder.uniqueName(key))[0]
+    }
+    madeOfStored[key] = value
+    return value
+  }
+
+  /// The initialiser's own name for its first layout.
+  func parameterName(_ name: String, _ key: String) -> String {
+    let isTaken = parameters[name] != nil || state[name] != nil
+    let isReserved = source.graph.initializers.contains { $0.name == name }
+    return isTaken || !isReserved ? builder.uniqueName(isTaken ? key : name) : name
+  }
+}
