@@ -2,8 +2,8 @@ public import ConvNetGraph
 
 /// Computes once what a model would compute alike in every run.
 ///
-/// Pattern: operations that read parameters, running statistics and one another, but nothing that comes
-/// from an input. What others read of their float32 results becomes parameters with names of their own.
+/// Pattern: operations that read parameters, running statistics, constants and one another, but nothing
+/// that comes from an input. What others read of their float32 results becomes parameters with names of their own.
 ///
 /// Proof: operations are functions of their operands, so these give the same bits in every run of a plan;
 /// parameters and statistics do not change in inference.
@@ -66,7 +66,10 @@ public struct FoldConstants: ModelPass {
     var results: [Graph.ValueID] = []
     var wanted = Set(graph.outputs.map(\.value))
     for node in graph.nodes {
-      if !node.inputs.isEmpty, node.inputs.allSatisfy(known.contains) {
+      // A constant of the graph is one already.
+      if case .constant = node.operation {
+        known.formUnion(node.outputs)
+      } else if !node.inputs.isEmpty, node.inputs.allSatisfy(known.contains) {
         known.formUnion(node.outputs)
         results += node.outputs
       } else {

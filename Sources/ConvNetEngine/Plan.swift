@@ -40,6 +40,7 @@ public final class Plan: Sendable {
     case arena(offset: Int)
     case store(name: String, floatOffset: Int)
     case pack(Int)
+    case constant(TensorStorage)
   }
 
   /// Weights to be packed.
@@ -242,6 +243,7 @@ public final class Plan: Sendable {
         return .arena(offset: offsets[next - 1])
       case .store(let name): return .store(name: name, floatOffset: layout.offsets[name] ?? 0)
       case .pack(let number): return .pack(number)
+      case .constant(let storage): return .constant(storage)
       }
     }
     return (origins, byteCount)

@@ -14,6 +14,8 @@ struct PlanCompiler {
     case store(String)
     /// Packed weights, by number.
     case pack(Int)
+    /// Numbers that the plan keeps; nobody writes there.
+    case constant(TensorStorage)
   }
 
   /// Weights to be packed before the first step that reads them.
@@ -155,6 +157,9 @@ struct PlanCompiler {
   /// A buffer of doubles that only the node's own steps use.
   mutating func temporary(doubles count: Int) -> Buffer { addArenaBuffer(byteCount: count * 8) }
 
+  /// A buffer that holds a tensor in every run.
+  mutating func constant(_ tensor: Tensor) -> Buffer { add(.constant(tensor.storage)) }
+
   /// A row of at least `count` zeros.
   mutating func zeros(_ count: Int) -> Buffer {
     if let zeros, zeros.count >= count { return zeros.buffer }
@@ -224,7 +229,7 @@ struct PlanCompiler {
     let source = buffer(output.value)
     switch buffers[source.index] {
     case .arena where !inputPorts.values.contains(source): extend(source, to: Int.max)
-    case .arena, .store, .pack:
+    case .arena, .store, .pack, .constant:
       let byteCount = try byteCount(of: output.value)
       let copy = addArenaBuffer(byteCount: byteCount)
       emit(
@@ -270,8 +275,15 @@ struct PlanCompiler {
     case .softmax: try emitSoftmax()
     case .softmaxCrossEntropy(let a): try emitSoftmaxCrossEntropy(a)
     case .softmaxCrossEntropyGradient(let a): try emitSoftmaxCrossEntropyGradient(a)
-    case .transposedConvolution, .broadcast, .select, .pad, .padGradient, .gather, .gatherGradient,
-      .resize, .resizeGradient, .constant, .compare, .deferred:
+    case .constant(let a): alias(constant(a.tensor))
+    case .compare(let comparison): try emitCompare(comparison)
+    case .select: try emitSelect()
+    case .broadcast: try emitBroadcast()
+    case .pad(let a): try emitPad(a)
+    case .padGradient(let a): try emitPadGradient(a)
+    case .gather(let a): try emitGather(a)
+    case .gatherGradient(let a): try emitGatherGradient(a)
+    case .transposedConvolution, .resize, .resizeGradient, .deferred:
       throw unsupported("\(node.operation.name)")
     case .fused(let a): try emitFused(a)
     }

@@ -66,6 +66,7 @@ final class SealedWeights: Sendable {
         case .arena: nil
         case .store(let name, _): state.values[name]
         case .pack(let number): state.packs[plan.packs[number].key]
+        case .constant(let storage): storage
         }
       }
     }

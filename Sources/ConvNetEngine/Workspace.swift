@@ -28,6 +28,7 @@ public struct Workspace: ~Copyable, @unchecked Sendable {
       case .arena(let offset): pointers[index] = storage.base + offset
       case .store(_, let offset): pointers[index] = UnsafeMutableRawPointer(store.base + offset)
       case .pack(let number): pointers[index] = packs[number].storage.base
+      case .constant(let storage): pointers[index] = storage.base
       }
     }
   }

@@ -63,8 +63,16 @@ extension Operation {
     case .softmaxCrossEntropy(let a): return [a.evaluate(operand(0), labels: operand(1))]
     case .softmaxCrossEntropyGradient(let a):
       return [a.evaluateGradient(of: operand(0), operand(1), labels: operand(2))]
-    case .transposedConvolution, .broadcast, .select, .pad, .padGradient, .gather, .gatherGradient,
-      .resize, .resizeGradient, .constant, .compare:
+    case .constant(let a): return [a.tensor.doubles]
+    case .compare(let comparison): return [comparison.evaluate(operand(0), operand(1), shape)]
+    case .select: return [evaluateSelect(operands, shape)]
+    case .broadcast: return [operand(0).stretched(to: shape)]
+    case .pad(let a): return [a.evaluate(operand(0), shape)]
+    case .padGradient(let a): return [a.evaluateGradient(dy: operand(0), shape)]
+    case .gather(let a): return [a.evaluate(operand(0), indices: operand(1), shape)]
+    case .gatherGradient(let a):
+      return [a.evaluateGradient(dy: operand(0), indices: operand(1), shape)]
+    case .transposedConvolution, .resize, .resizeGradient:
       fatalError("\(name) is not evaluated yet.")
     case .deferred: fatalError("A graph of concrete shapes has no deferred operations.")
     case .fused: fatalError("A fused node is interpreted by its members.")

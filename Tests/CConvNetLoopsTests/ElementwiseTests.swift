@@ -35,6 +35,18 @@ private struct Unary: CustomTestStringConvertible {
       testDescription: "absolute", code: CNL_ABSOLUTE, value: { abs($0) },
       derivative: { $0 > 0 ? 1 : $0 < 0 ? -1 : 0 }),
     Unary(
+      testDescription: "floor", code: CNL_FLOOR, value: { $0.rounded(.down) },
+      derivative: { _ in 0 }),
+    Unary(
+      testDescription: "ceiling", code: CNL_CEILING, value: { $0.rounded(.up) },
+      derivative: { _ in 0 }),
+    Unary(
+      testDescription: "round", code: CNL_ROUND, value: { $0.rounded(.toNearestOrEven) },
+      derivative: { _ in 0 }),
+    Unary(
+      testDescription: "sign", code: CNL_SIGN, value: { $0 > 0 ? 1 : $0 < 0 ? -1 : 0 },
+      derivative: { _ in 0 }),
+    Unary(
       testDescription: "square", code: CNL_SQUARE, value: { $0 * $0 }, derivative: { 2 * $0 }),
     Unary(
       testDescription: "hard sigmoid", code: CNL_HARD_SIGMOID, a: 0.25, b: 0.5,
@@ -82,14 +94,26 @@ private struct Unary: CustomTestStringConvertible {
         0.5 * erfc(-$0 / 2.squareRoot()) + $0 * exp(-$0 * $0 / 2) / (2 * Double.pi).squareRoot()
       }),
     Unary(
+      testDescription: "gelu by tanh", code: CNL_GELU_TANH, ulp: 4,
+      value: { 0.5 * $0 * (1 + tanh(geluArgument($0))) },
+      derivative: {
+        let t = tanh(geluArgument($0))
+        let slope = (2 / Double.pi).squareRoot() * (1 + 3 * 0.044715 * $0 * $0)
+        return 0.5 * (1 + t) + 0.5 * $0 * (1 - t * t) * slope
+      }),
+    Unary(
       testDescription: "erf", code: CNL_ERF, ulp: 3, value: { erf($0) },
       derivative: { 2 / Double.pi.squareRoot() * exp(-$0 * $0) }),
   ]
 
   /// Functions whose result is small beside x cannot be better than x's own rounding.
-  var isAbsolute: Bool { code == CNL_GELU || code == CNL_HARD_SWISH }
+  var isAbsolute: Bool { [CNL_GELU, CNL_GELU_TANH, CNL_HARD_SWISH].contains(code) }
   /// Defined for positive arguments only.
   var isPositive: Bool { code == CNL_LOG || code == CNL_SQRT || code == CNL_RECIPROCAL }
+}
+
+private func geluArgument(_ x: Double) -> Double {
+  (2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)
 }
 
 extension LoopTests {
@@ -180,6 +204,10 @@ extension LoopTests {
       #expect(results(CNL_TANH, [-0.0])[0].sign == .minus)
       #expect(results(CNL_ERF, [infinity, -infinity, 0, 5, -5]) == [1, -1, 0, 1, -1])
       #expect(results(CNL_SIGMOID, [infinity, -infinity, 0, 200]) == [1, 0, 0.5, 1])
+      #expect(
+        results(CNL_ROUND, [0.5, 1.5, -2.5, 0x1p30, infinity]) == [0, 2, -2, 0x1p30, infinity])
+      #expect(results(CNL_FLOOR, [-0.5, 0x1p-140, -infinity]) == [-1, 0, -infinity])
+      #expect(results(CNL_GELU_TANH, [infinity, 1e30, 0, -1e30]) == [infinity, 1e30, 0, 0])
       #expect(results(CNL_SOFTPLUS, [infinity, -infinity, 100]) == [infinity, 0, 100])
     }
 

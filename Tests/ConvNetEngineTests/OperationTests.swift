@@ -9,7 +9,7 @@ import Testing
     .relu, .relu6, .leakyRelu(slope: 0.125), .clip(low: -1, high: 2.5),
     .affine(scale: -2, offset: 0.5), .sigmoid, .tanh, .exp, .log, .squareRoot, .reciprocal,
     .absolute, .square, .softplus, .silu, .hardSwish, .hardSigmoid(slope: 0.25, offset: 0.5),
-    .elu(alpha: 0.75), .gelu, .erf,
+    .elu(alpha: 0.75), .gelu, .geluTanh, .erf, .floor, .ceiling, .round, .sign,
   ]
 
   /// Values in 1/4…7: f and f′ stay below 1100 (exp); the loops promise 3 units in the last place of f,

@@ -34,7 +34,7 @@ import Testing
     _ = builder.add(.averagePoolGradient(mean), builder.add(.averagePool(mean), x), x)
     let sum = Reduce(.sum, axes: [1, -2], keepsAxes: true)
     _ = builder.add(.expand(sum), builder.add(.reduce(sum), x), x)
-    let slice = Slice(axis: 3, start: 1, end: 3)
+    let slice = Slice(axis: 3, start: 3, end: 0, step: -2)
     let part = builder.add(.slice(slice), x)
     _ = builder.add(.sliceGradient(slice), part, x)
     let joined = builder.add(.concatenate(Concatenate(axis: 1)), x, x)
@@ -44,6 +44,7 @@ import Testing
     _ = builder.add(.matrixMultiply(MatrixMultiply(transposesLeft: true)), rows, rows)
     _ = builder.add(.transpose(Transpose([0, 3, 1, 2])), x)
     _ = builder.add(.cast(.int32), x)
+    addSelections(to: builder, x)
     let key = builder.addInput("key", TensorType(.int64, [2] as Shape))
     _ = builder.add(.dropout(Dropout(rate: 0.25, stream: 3)), x, key)
     let labels = builder.addInput("labels", TensorType(.int64, [72] as Shape))
@@ -80,6 +81,18 @@ import Testing
     let steps: [Fused.Step] = [.map(.clip(low: 0, high: 6)), .combine(.add)]
     let fused = Fused(anchor: .convolution(attributes), anchorInputCount: 2, epilogue: steps)
     _ = builder.add(.fused(fused), x, w, y)
+  }
+
+  private func addSelections(to builder: GraphBuilder, _ x: Graph.ValueID) {
+    let indices = builder.add(.constant(Constant(integers: [1, -1], shape: [2])))
+    let parts = builder.add(.gather(Gather(axis: 2)), x, indices)
+    _ = builder.add(.gatherGradient(Gather(axis: 2)), parts, indices, x)
+    let pad = Pad(before: [0, 1, 0, 2], after: [0, 3, 0, 0], mode: .constant(0.5))
+    _ = builder.add(.padGradient(pad), builder.add(.pad(pad), x), x)
+    let mirrored = Pad(before: [0, 1, 0, 2], after: [0, 3, 0, 0], mode: .reflect)
+    _ = builder.add(.pad(mirrored), x)
+    let condition = builder.add(.compare(.greater), x, builder.add(.fill(0), x))
+    _ = builder.add(.select, condition, x, builder.add(.broadcast(Broadcast([2, 6, 6, 4])), x))
   }
 
   private func addNormalization(

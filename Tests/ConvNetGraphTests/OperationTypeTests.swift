@@ -69,9 +69,45 @@ import Testing
     expectRefusal(
       .combine(.add), TensorType([2]), TensorType(.float64, [2] as Shape),
       code: .invalidElementType)
+    for function in [BinaryFunction.equal, .greater, .derivative(.relu)] {
+      expectRefusal(
+        .combine(function), TensorType(.int64, [2] as Shape), TensorType(.int64, [2] as Shape),
+        code: .invalidElementType)
+    }
     expectRefusal(
       .combine(.add), TensorType(.bool, [2] as Shape), TensorType(.bool, [2] as Shape),
       code: .invalidElementType)
+    expectRefusal(.map(.floor), TensorType(.int64, [2] as Shape), code: .invalidElementType)
+  }
+
+  @Test func infersTypesOfChoices() throws {
+    let (x, flag) = (TensorType(["N", 3]), TensorType(.bool, [1] as Shape))
+    #expect(try type(.compare(.less), x, TensorType([3])) == TensorType(.bool, ["N", 3]))
+    #expect(try type(.compare(.or), flag, flag) == flag)
+    #expect(try type(.select, flag, x, TensorType([1])) == x)
+    expectRefusal(.compare(.and), x, x, code: .invalidElementType)
+    expectRefusal(.compare(.less), x, flag, code: .invalidElementType)
+    expectRefusal(.select, x, x, x, code: .invalidElementType)
+    expectRefusal(.select, flag, x, flag, code: .invalidElementType)
+    #expect(try type(.broadcast(Broadcast([2, 1, 1])), x) == TensorType([2, "N", 3]))
+    expectRefusal(.broadcast(Broadcast([2])), x)
+    expectRefusal(.broadcast(Broadcast([-1])), x, code: .invalidAttribute)
+    expectRefusal(
+      .constant(Constant(integers: [1], shape: [2])), code: .invalidAttribute)
+  }
+
+  @Test func infersPartsAndPadding() throws {
+    let x = TensorType(["N", 3, 4])
+    let indices = TensorType(.int32, [2, 5] as Shape)
+    #expect(try type(.gather(Gather(axis: 1)), x, indices) == TensorType(["N", 2, 5, 4]))
+    expectRefusal(.gather(Gather(axis: 1)), x, x, code: .invalidElementType)
+    expectRefusal(.gatherGradient(Gather(axis: 1)), x, indices, x)
+    let pad = Pad(before: [0, 2, 0], after: [1, 2, 0], mode: .reflect)
+    #expect(try type(.pad(pad), x) == TensorType([.symbol("N+1"), 7, 4]))
+    expectRefusal(.pad(Pad(before: [0, 3, 0], after: [0, 0, 0], mode: .reflect)), x)
+    expectRefusal(.pad(Pad(before: [0], after: [0])), x, code: .invalidAttribute)
+    expectRefusal(
+      .pad(Pad(before: [0, .max, 0], after: [0, 0, 0])), x, code: .invalidAttribute)
   }
 
   @Test func infersReductions() throws {
@@ -117,6 +153,14 @@ import Testing
     expectRefusal(.slice(Slice(axis: 2, start: 2, end: 7)), x)
     expectRefusal(.slice(Slice(axis: 2, start: 3, end: 2)), x, code: .invalidAttribute)
     expectRefusal(.slice(Slice(axis: 2, start: .min, end: .max)), x, code: .invalidAttribute)
+    let backwards = Slice(axis: 2, start: 5, end: -1, step: -2)
+    #expect(try type(.slice(backwards), x) == TensorType(["N", 4, 3]))
+    expectRefusal(.slice(Slice(axis: 2, start: 6, end: 0, step: -1)), x)
+    for (start, end, step) in [(0, 3, 0), (0, 3, -1), (3, 0, 1), (3, -2, -1), (.max, -1, -1)] {
+      expectRefusal(
+        .slice(Slice(axis: 0, start: start, end: end, step: step)), x, code: .invalidAttribute)
+    }
+    #expect(Slice(axis: 0, start: .max - 1, end: -1, step: .min).count == 1)
     #expect(try type(.concatenate(Concatenate(axis: 2)), x, x) == TensorType(["N", 4, 12]))
     expectRefusal(.concatenate(Concatenate(axis: 1)), x, TensorType(["N", 4, 5]))
     expectRefusal(.concatenate(Concatenate(axis: 0)), code: .malformedGraph)

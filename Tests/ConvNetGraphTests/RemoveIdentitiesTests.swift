@@ -35,6 +35,7 @@ import Testing
       { $0.reshaped([3, 4, 4]) },
       { $0.concatenated(with: $0) },
       { $0.sliced(axis: 1, 1..<4) },
+      { $0.apply(.slice(Slice(axis: 1, start: 3, end: -1, step: -1))) },
       { $0.maxPooling(kernel: 3, stride: 1, padding: .same) },
       { $0.maxPooling(kernel: 1, stride: 2) },
     ]

@@ -122,6 +122,11 @@ import Testing
     #expect(text.contains(statistics))
     let older = Data(text.replacingOccurrences(of: statistics, with: "").utf8)
     #expect(try JSONDecoder().decode(Graph.self, from: older) == plain)
+    let slice = Data(#"{"axis":1,"start":2,"end":5}"#.utf8)
+    #expect(try JSONDecoder().decode(Slice.self, from: slice) == Slice(axis: 1, start: 2, end: 5))
+    let backwards = Slice(axis: 1, start: 5, end: 0, step: -2)
+    let written = try JSONEncoder().encode(backwards)
+    #expect(try JSONDecoder().decode(Slice.self, from: written) == backwards)
   }
 
   @Test func refusesOtherFiles() throws {

@@ -8,18 +8,19 @@ import Testing
     .relu, .relu6, .leakyRelu(slope: 0.1), .clip(low: -0.5, high: 0.7),
     .affine(scale: -2, offset: 3), .sigmoid, .tanh, .exp, .log, .squareRoot, .reciprocal, .absolute,
     .square, .softplus, .silu, .hardSwish, .hardSigmoid(slope: 0.3, offset: 0.45), .elu(alpha: 1.3),
-    .gelu, .erf,
+    .gelu, .geluTanh, .erf, .floor, .ceiling, .round, .sign,
   ]
 
   /// Functions with a second derivative in the graph.
   static let twice: [UnaryFunction] = [
     .relu, .leakyRelu(slope: 0.1), .affine(scale: -2, offset: 3), .sigmoid, .tanh, .exp, .log,
     .squareRoot, .reciprocal, .square, .erf, .absolute, .hardSigmoid(slope: 0.3, offset: 0.45),
+    .floor, .ceiling, .round, .sign,
   ]
 
   /// Arguments on both sides of every corner and at least 0.01 away from it, or positive ones.
   private func arguments(_ function: UnaryFunction) -> ReferenceTensor {
-    let all = [-7.5, -3.3, -2.9, -1.6, -1.4, -0.6, -0.4, -0.1, 0.1, 0.6, 0.8, 1.7, 2.9, 3.3, 6.5]
+    let all = [-7.5, -3.3, -2.9, -1.6, -1.4, -0.6, -0.4, -0.1, 0.1, 0.6, 0.8, 1.7, 2.9, 3.3, 6.4]
     let values =
       switch function {
       case .log, .squareRoot, .reciprocal: all.filter { $0 > 0.5 }
@@ -43,6 +44,9 @@ import Testing
       (.hardSwish, [-4, -3, 0, 1.5, 3, 5], [0, 0, 0, 1.125, 3, 5]),
       (.hardSigmoid(slope: 0.25, offset: 0.5), [-3, -2, 1, 2, 9], [0, 0, 0.75, 1, 1]),
       (.elu(alpha: 2), [3, 0, -.infinity], [3, 0, -2]),
+      (.floor, [-1.5, -1, 0.7], [-2, -1, 0]), (.ceiling, [-1.5, 2, 0.2], [-1, 2, 1]),
+      (.round, [-2.5, -0.6, 0.5, 1.5, 2.4], [-2, -1, 0, 2, 2]),
+      (.sign, [-3, 0, 0.1], [-1, 0, 1]), (.geluTanh, [0, 100, -100], [0, 100, 0]),
       (.gelu, [0, 100, -100], [0, 100, 0]), (.erf, [0, 100, -100], [0, 1, -1]),
     ] as [(UnaryFunction, [Double], [Double])])
   func mapsKnownValues(_ function: UnaryFunction, _ x: [Double], _ y: [Double]) throws {
@@ -55,6 +59,10 @@ import Testing
     expectClose(try map(.map(.sigmoid), [-1]), [0.2689414213699951], tolerance: 1e-15)
     expectClose(
       try map(.map(.gelu), [1, -1]), [0.8413447460685429, -0.15865525393145707], tolerance: 1e-15)
+    // √(2/π)·1.044715 = 0.8335629…, whose hyperbolic tangent is 0.6823839….
+    expectClose(
+      try map(.map(.geluTanh), [1, -1]), [0.8411919906082768, -0.15880800939172324],
+      tolerance: 1e-15)
     expectClose(try map(.map(.erf), [1]), [0.8427007929497149], tolerance: 1e-15)
   }
 
@@ -91,6 +99,26 @@ import Testing
     ] as [(BinaryFunction, [Double])])
   func combinesKnownValues(_ function: BinaryFunction, _ y: [Double]) throws {
     #expect(try map(.combine(function), [3, 5], [1, 2]) == y)
+  }
+
+  @Test func combinesIntegersAsCDoes() throws {
+    func combine(
+      _ function: BinaryFunction, _ type: ElementType, _ a: [Double], _ b: [Double]
+    ) throws -> [Double] {
+      let operands = [a, b].map { ReferenceTensor($0, shape: [$0.count], elementType: type) }
+      return try evaluateInReference(.combine(function), operands[0], operands[1])[0].values
+    }
+    #expect(try combine(.add, .uint8, [250, 1], [10, 2]) == [4, 3])
+    #expect(try combine(.subtract, .uint8, [3], [5]) == [254])
+    #expect(try combine(.multiply, .int32, [65_536], [65_536]) == [0])
+    #expect(try combine(.divide, .int64, [-7, 7, 5], [2, -2, 0]) == [-3, -3, 0])
+    #expect(try combine(.divide, .int32, [-2_147_483_648], [-1]) == [-2_147_483_648])
+    #expect(try combine(.maximum, .int32, [-3, 2], [1, 1]) == [1, 2])
+    #expect(try combine(.minimum, .int64, [-3, 2], [1, 1]) == [-3, 1])
+    #expect(
+      try combine(.power, .int64, [2, -1, -1, 1, 3, 0, -3], [10, -3, -2, -5, -1, -1, 3])
+        == [1024, -1, 1, 1, 0, 0, -27])
+    #expect(try combine(.power, .uint8, [3], [6]) == [217])
   }
 
   @Test(arguments: [BinaryFunction.maximum, .minimum, .add, .multiply])

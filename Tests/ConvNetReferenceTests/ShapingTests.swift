@@ -28,6 +28,45 @@ import Testing
       try evaluateInReference(.sliceGradient(columns), dy, x)[0].values == [0, 1, 2, 0, 3, 4])
   }
 
+  @Test func slicesBySteps() throws {
+    let line = ReferenceTensor([0, 1, 2, 3, 4], shape: [5])
+    func slice(_ start: Int, _ end: Int, _ step: Int) throws -> [Double] {
+      try evaluateInReference(
+        .slice(Slice(axis: 0, start: start, end: end, step: step)), line)[0].values
+    }
+    #expect(try slice(0, 5, 2) == [0, 2, 4])
+    #expect(try slice(1, 4, 2) == [1, 3])
+    #expect(try slice(4, -1, -1) == [4, 3, 2, 1, 0])
+    #expect(try slice(3, 0, -2) == [3, 1])
+    #expect(try slice(2, 5, .max) == [2])
+    #expect(try slice(2, 2, -1) == [])
+    let backwards = Slice(axis: -1, start: 2, end: -1, step: -2)
+    #expect(try evaluateInReference(.slice(backwards), x)[0].values == [3, 1, 6, 4])
+    let dy = ReferenceTensor([1, 2, 3, 4], shape: [2, 2])
+    #expect(
+      try evaluateInReference(.sliceGradient(backwards), dy, x)[0].values == [2, 0, 1, 4, 0, 3])
+  }
+
+  @Test func stretches() throws {
+    let column = ReferenceTensor([1, 2], shape: [2, 1])
+    let y = try evaluateInReference(.broadcast(Broadcast([2, 1, 3])), column)[0]
+    #expect(y.shape == [2, 2, 3])
+    #expect(y.values == [1, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 2])
+    try checkGradient(of: .broadcast(Broadcast([2, 1, 3])), [TestData.doubles([2, 1], seed: 1)])
+  }
+
+  @Test func isConstant() throws {
+    let graph = try operationGraph(
+      .constant(Constant(numbers: [1, -.infinity, .nan], shape: [3])), [])
+    let y = try #require(
+      Reference(unbound: graph).runInDouble(["w0": ReferenceTensor([1, 1, 1], shape: [3])])["y0"])
+    #expect(y.values[0] == 1 && y.values[1] == -.infinity && y.values[2].isNaN)
+    let indices = Constant(integers: [3, -1], shape: [2, 1])
+    let integers = try Reference(unbound: operationGraph(.constant(indices), [])).runInDouble([:])
+    #expect(integers["y0"]?.values == [3, -1])
+    #expect(integers["y0"]?.elementType == .int64)
+  }
+
   @Test func reshapes() throws {
     let reshape = Reshape([.rest, .copy(0)])
     let y = try evaluateInReference(.reshape(reshape), x)[0]
@@ -68,6 +107,9 @@ import Testing
     try checkGradient(of: .concatenate(Concatenate(axis: 1)), [a, b, a])
     try checkGradient(of: .slice(Slice(axis: 1, start: 1, end: 3)), [a])
     try checkGradient(of: .sliceGradient(Slice(axis: 1, start: 1, end: 2)), [b, a])
+    let backwards = Slice(axis: 1, start: 2, end: -1, step: -2)
+    try checkGradient(of: .slice(backwards), [a])
+    try checkGradient(of: .sliceGradient(backwards), [TestData.doubles([2, 2, 2], seed: 4), a])
     try checkGradient(of: .reshape(Reshape([.copy(0), .rest])), [a])
     try checkGradient(of: .reshapeLike, [a, TestData.doubles([4, 3], seed: 3)])
     try checkGradient(of: .transpose(Transpose([2, 0, 1])), [a])

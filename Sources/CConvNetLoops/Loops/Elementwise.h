@@ -15,6 +15,10 @@
   } while (0);                                                                                    \
   break
 
+/// 2√(2/π)·(x + 0.044715·x³) = 2u; with tanh u = 2·sigmoid(2u) − 1 is GELU x·sigmoid(2u), which keeps
+/// its digits in the lower tail.
+INLINE vf gelu_argument(vf x) { return x * (1.59576912f + 0.0713548163f * (x * x)); }
+
 static void map(int f, float a, float b, float *y, const float *x, long n) {
   const vf zero = splat(0), one = splat(1);
   switch (f) {
@@ -40,6 +44,11 @@ static void map(int f, float a, float b, float *y, const float *x, long n) {
   case CNL_ELU: MAP_LOOP(v < zero ? a * exponential_minus_one(v) : v);
   case CNL_GELU: MAP_LOOP(0.5f * v * (1.0f + error_function(v * 0.707106781f)));
   case CNL_ERF: MAP_LOOP(error_function(v));
+  case CNL_GELU_TANH: MAP_LOOP(v * sigmoid_of(gelu_argument(v)));
+  case CNL_FLOOR: MAP_LOOP(__builtin_elementwise_floor(v));
+  case CNL_CEILING: MAP_LOOP(__builtin_elementwise_ceil(v));
+  case CNL_ROUND: MAP_LOOP(__builtin_elementwise_roundeven(v));
+  case CNL_SIGN: MAP_LOOP(v > zero ? one : (v < zero ? -one : v));
   default: __builtin_trap();
   }
 }
@@ -82,6 +91,12 @@ INLINE vf gelu_derivative(vf x) {
   return 0.5f * (1.0f + error_function(x * 0.707106781f)) + x * density;
 }
 
+/// s + x·s·(1 − s)·2u′ with s = sigmoid(2u). Beyond ±30 the second term is 0, where x² could overflow.
+INLINE vf gelu_tanh_derivative(vf x) {
+  vf c = clamp(x, splat(-30), splat(30)), u = gelu_argument(c);
+  return sigmoid_of(u) + c * sigmoid_derivative(u) * (1.59576912f + 0.214064449f * (c * c));
+}
+
 static void map_derivative(
     int f, float a, float b, float *dx, const float *dy, const float *x, long n) {
   const vf zero = splat(0), one = splat(1);
@@ -109,6 +124,11 @@ static void map_derivative(
   case CNL_ELU: DERIVATIVE_LOOP(v < zero ? a * exponential(v) : one);
   case CNL_GELU: DERIVATIVE_LOOP(gelu_derivative(v));
   case CNL_ERF: DERIVATIVE_LOOP(1.128379167f * exponential(-v * v));
+  case CNL_GELU_TANH: DERIVATIVE_LOOP(gelu_tanh_derivative(v));
+  case CNL_FLOOR:
+  case CNL_CEILING:
+  case CNL_ROUND:
+  case CNL_SIGN: map(CNL_AFFINE, 0, 0, dx, dy, n); break;
   default: __builtin_trap();
   }
 }

@@ -52,7 +52,12 @@ enum cnl_unary {
   CNL_HARD_SWISH,    // x·clip(x/6 + ½, 0, 1)
   CNL_ELU,           // x < 0 ? a·(e^x − 1) : x
   CNL_GELU,          // x·Φ(x), by erf
-  CNL_ERF
+  CNL_ERF,
+  CNL_GELU_TANH,  // x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
+  CNL_FLOOR,
+  CNL_CEILING,
+  CNL_ROUND,  // to even
+  CNL_SIGN
 };
 
 enum cnl_binary {
@@ -66,7 +71,7 @@ enum cnl_binary {
 };
 
 /// y = f(x); y may be x. Where the result is normal, exp and log are within
-/// 2 ulp, sigmoid, tanh, erf and softplus within 3; GELU within 3·2⁻²⁴·|x|.
+/// 2 ulp, sigmoid, tanh, erf and softplus within 3; both GELUs within 3·2⁻²⁴·|x|.
 void cnl_map(int f, float a, float b, float *y, const float *x, long n);
 /// dx = dy·f′(x); dx may be dy. At a kink the derivative is 0 (leaky ReLU: a; ELU: 1).
 void cnl_map_derivative(

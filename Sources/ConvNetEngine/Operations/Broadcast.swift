@@ -1,15 +1,30 @@
 import CConvNetLoops
 import ConvNetGraph
+import Glibc
 
-/// Two operands broadcast to a result, as few nested loops as their strides allow.
+extension PlanCompiler {
+  /// y = x under other extents, every element as often as they say.
+  mutating func emitBroadcast() throws {
+    let (from, to) = (shape(node.inputs[0]), shape(node.outputs[0]))
+    let x = input(0)
+    guard from.count != to.count else { return alias(x) }
+    let y = try output()
+    let loops = StridedLoops(
+      extents: to.dimensions, x: BroadcastLoops.strides(from, in: to), y: to.strides)
+    emitCopy(loops, x: x, y: y, unit: graph.type(of: node.inputs[0]).elementType.byteCount)
+  }
+}
+
+/// Two or three operands broadcast to a result, as few nested loops as their strides allow.
 ///
-/// Neighbouring axes are merged where both operands step through them evenly; what remains are outer
+/// Neighbouring axes are merged where all operands step through them evenly; what remains are outer
 /// loops and one loop over rows and columns, the columns dense (stride 1) or constant (stride 0).
 struct BroadcastLoops: Sendable {
   struct Axis: Sendable {
     var extent: Int
     var a: Int
     var b: Int
+    var c = 0
   }
 
   /// Outer axes, the slowest first.
@@ -19,13 +34,17 @@ struct BroadcastLoops: Sendable {
   /// Combinations of outer indices.
   let outerCount: Int
 
-  init(result: Shape, a: Shape, b: Shape) {
-    let (strideA, strideB) = (Self.strides(a, in: result), Self.strides(b, in: result))
+  init(result: Shape, a: Shape, b: Shape, c: Shape = []) {
+    let strides = [a, b, c].map { Self.strides($0, in: result) }
     var axes: [Axis] = []
     for (index, extent) in result.dimensions.enumerated() where extent != 1 {
-      let axis = Axis(extent: extent, a: strideA[index], b: strideB[index])
-      if let last = axes.last, last.a == axis.a * extent, last.b == axis.b * extent {
-        axes[axes.count - 1] = Axis(extent: last.extent * extent, a: axis.a, b: axis.b)
+      var axis = Axis(
+        extent: extent, a: strides[0][index], b: strides[1][index], c: strides[2][index])
+      if let last = axes.last, last.a == axis.a * extent, last.b == axis.b * extent,
+        last.c == axis.c * extent
+      {
+        axis.extent *= last.extent
+        axes[axes.count - 1] = axis
       } else {
         axes.append(axis)
       }
@@ -38,7 +57,7 @@ struct BroadcastLoops: Sendable {
   }
 
   /// Elements between neighbours along each axis of the result; 0 where the operand is stretched.
-  private static func strides(_ operand: Shape, in result: Shape) -> [Int] {
+  static func strides(_ operand: Shape, in result: Shape) -> [Int] {
     let missing = result.rank - operand.rank
     let own = operand.strides
     return result.dimensions.indices.map { axis in
@@ -47,8 +66,8 @@ struct BroadcastLoops: Sendable {
   }
 
   /// Where the operands of one outer index begin.
-  func offsets(_ index: Int) -> (a: Int, b: Int) {
-    var (rest, a, b) = (index, 0, 0)
+  func offsets(_ index: Int) -> (a: Int, b: Int, c: Int) {
+    var (rest, a, b, c) = (index, 0, 0, 0)
     var level = outer.count
     while level > 0 {
       level -= 1
@@ -57,8 +76,9 @@ struct BroadcastLoops: Sendable {
       rest /= axis.extent
       a += position * axis.a
       b += position * axis.b
+      c += position * axis.c
     }
-    return (a, b)
+    return (a, b, c)
   }
 }
 
@@ -160,7 +180,7 @@ extension BinaryFunction {
     }
   }
 
-  /// The function in Double, for statistics.
+  /// The function in Double; nil for what only float32 has.
   func callAsFunction(_ a: Double, _ b: Double) -> Double? {
     switch self {
     case .add: a + b
@@ -171,7 +191,8 @@ extension BinaryFunction {
     case .minimum: a.isNaN || a < b ? a : b
     case .equal: a == b ? 1 : 0
     case .greater: a > b ? 1 : 0
-    case .power, .derivative: nil
+    case .power: pow(a, b)
+    case .derivative: nil
     }
   }
 }
@@ -202,7 +223,12 @@ extension UnaryFunction {
     case .hardSigmoid(let slope, let offset): make(CNL_HARD_SIGMOID, slope, offset)
     case .elu(let alpha): make(CNL_ELU, alpha)
     case .gelu: make(CNL_GELU)
+    case .geluTanh: make(CNL_GELU_TANH)
     case .erf: make(CNL_ERF)
+    case .floor: make(CNL_FLOOR)
+    case .ceiling: make(CNL_CEILING)
+    case .round: make(CNL_ROUND)
+    case .sign: make(CNL_SIGN)
     }
   }
 }

@@ -6,25 +6,30 @@ extension PlanCompiler {
   mutating func emitMap(_ function: UnaryFunction) throws {
     let x = input(0)
     let count = shape(node.inputs[0]).count
+    let isDouble = graph.type(of: node.inputs[0]).elementType == .float64
     let y = try output()
-    emit(MapStep(function, x: x, y: y, count: count), reads: [x], writes: [y])
+    let step: any Step =
+      isDouble
+      ? DoubleMapStep(function, x: x, y: y, count: count)
+      : MapStep(function, x: x, y: y, count: count)
+    emit(step, reads: [x], writes: [y])
   }
 
   /// y = f(a, b) with broadcasting.
   mutating func emitCombine(_ function: BinaryFunction) throws {
     let loops = BroadcastLoops(
       result: shape(node.outputs[0]), a: shape(node.inputs[0]), b: shape(node.inputs[1]))
-    let (a, b) = (input(0), input(1))
-    let isDouble = graph.type(of: node.inputs[0]).elementType == .float64
-    if isDouble, function(1, 1) == nil {
-      throw unsupported("\(function.name) of float64")
+    let type = graph.type(of: node.inputs[0]).elementType
+    guard type == .float32 else {
+      guard let row = function.row(of: type) else {
+        throw unsupported("\(function.name) of \(type.rawValue)")
+      }
+      return try emitPlain(loops, row)
     }
+    let (a, b) = (input(0), input(1))
     let y = try output()
-    let step: any Step =
-      isDouble
-      ? DoubleBroadcastStep(function, loops: loops, a: a, b: b, y: y)
-      : BroadcastStep(function, loops: loops, a: a, b: b, y: y)
-    emit(step, reads: [a, b], writes: [y])
+    emit(
+      BroadcastStep(function, loops: loops, a: a, b: b, y: y), reads: [a, b], writes: [y])
   }
 
   /// A constant of the operand's shape.
@@ -67,38 +72,6 @@ final class MapStep: Step {
     cnl_map(
       call.code, call.a, call.b, context.floats(y) + range.lowerBound,
       context.floats(x) + range.lowerBound, range.count)
-  }
-}
-
-/// f(a, b) over broadcast statistics, in plain loops.
-final class DoubleBroadcastStep: Step {
-  let function: BinaryFunction
-  let loops: BroadcastLoops
-  let a: Buffer
-  let b: Buffer
-  let y: Buffer
-
-  init(_ function: BinaryFunction, loops: BroadcastLoops, a: Buffer, b: Buffer, y: Buffer) {
-    self.function = function
-    self.loops = loops
-    self.a = a
-    self.b = b
-    self.y = y
-  }
-
-  var pieces: Int { loops.outerCount }
-
-  func run(piece: Int, lane: Int, in context: Context) {
-    let start = loops.offsets(piece)
-    let (rows, columns) = (loops.rows, loops.columns)
-    let (a, b) = (context.doubles(a) + start.a, context.doubles(b) + start.b)
-    let y = context.doubles(y) + piece * rows.extent * columns.extent
-    for r in 0..<rows.extent {
-      for c in 0..<columns.extent {
-        let value = function(a[r * rows.a + c * columns.a], b[r * rows.b + c * columns.b])
-        y[r * columns.extent + c] = value ?? .nan
-      }
-    }
   }
 }
 

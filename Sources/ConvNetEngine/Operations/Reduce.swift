@@ -5,7 +5,7 @@ extension PlanCompiler {
   /// A reduction over some axes, brought into the form [outer][reduced][inner].
   mutating func emitReduce(_ reduce: Reduce) throws {
     let type = graph.type(of: node.inputs[0])
-    guard type.elementType == .float32 else { throw unsupported("a reduction of float64") }
+    let unit = type.elementType.byteCount
     let shape = shape(node.inputs[0])
     let axes = try reduce.normalizedAxes(of: type)
     var x = input(0)
@@ -18,12 +18,18 @@ extension PlanCompiler {
       } else {
         // Axes that lie apart are brought to the end first.
         let kept = (0..<shape.rank).filter { !axes.contains($0) }
-        x = emitTransposed(x, shape: shape, Transpose(kept + axes), byteCount: 4)
+        x = emitTransposed(x, shape: shape, Transpose(kept + axes), byteCount: unit)
         form.outer = kept.reduce(1) { $0 * shape[$1] }
         form.reduced = axes.reduce(1) { $0 * shape[$1] }
       }
     }
     let y = try output()
+    guard type.elementType == .float32 else {
+      return emit(
+        DoubleReduceStep(
+          reduce.reduction, outer: form.outer, reduced: form.reduced, inner: form.inner, x: x, y: y),
+        reads: [x], writes: [y])
+    }
     let partCount = ReduceStep.parts(
       outer: form.outer, reduced: form.reduced, inner: form.inner
     ).count
@@ -43,7 +49,7 @@ extension PlanCompiler {
   /// The adjoint of a sum or a mean: every element gets its share.
   mutating func emitExpand(_ reduce: Reduce) throws {
     let type = graph.type(of: node.outputs[0])
-    guard type.elementType == .float32, reduce.reduction == .sum || reduce.reduction == .mean else {
+    guard type.elementType == .float32 else {
       throw unsupported("the expansion of a \(reduce.reduction.rawValue) of \(type)")
     }
     let result = shape(node.outputs[0])
@@ -162,6 +168,46 @@ final class MergeReductionStep: Step {
           }
         }
         result[i] = Float(total / divisor)
+      }
+    }
+  }
+}
+
+/// A reduction of [outer][reduced][inner] in Double, in plain loops.
+final class DoubleReduceStep: Step {
+  let reduction: Reduction
+  let reduced: Int
+  let inner: Int
+  let x: Buffer
+  let y: Buffer
+  let outer: Pieces
+
+  init(_ reduction: Reduction, outer: Int, reduced: Int, inner: Int, x: Buffer, y: Buffer) {
+    self.reduction = reduction
+    self.reduced = reduced
+    self.inner = inner
+    self.x = x
+    self.y = y
+    self.outer = Pieces(outer, size: max(1, (4 << 10) / max(reduced * inner, 1)))
+  }
+
+  var pieces: Int { outer.count }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    for index in outer.range(piece) {
+      let x = context.doubles(x) + index * reduced * inner
+      for i in 0..<inner {
+        var total = reduced > 0 ? x[i] : 0
+        for r in 1..<max(reduced, 1) {
+          let value = x[r * inner + i]
+          switch reduction {
+          case .sum, .mean: total += value
+          case .maximum: total = total > value || total.isNaN ? total : value
+          case .minimum: total = total < value || total.isNaN ? total : value
+          }
+        }
+        context.doubles(y)[index * inner + i] =
+          reduction == .mean ? total / Double(reduced) : total
       }
     }
   }

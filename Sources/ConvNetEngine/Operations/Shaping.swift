@@ -1,4 +1,3 @@
-import CConvNetLoops
 import ConvNetGraph
 import Glibc
 
@@ -25,21 +24,10 @@ extension PlanCompiler {
   }
 
   mutating func emitSlice(_ slice: Slice) throws {
-    let type = graph.type(of: node.inputs[0])
-    let axis = try type.normalizedAxis(slice.axis)
-    let unit = type.elementType.byteCount
+    let loops = try sliceLoops(slice, whole: node.inputs[0], part: node.outputs[0])
     let x = input(0)
     let y = try output()
-    let (from, to) = (
-      rowBytes(node.inputs[0], from: axis, unit: unit),
-      rowBytes(node.outputs[0], from: axis, unit: unit)
-    )
-    let step = slice.end > slice.start ? to / (slice.end - slice.start) : 0
-    emit(
-      CopyRowsStep(
-        input: x, inputOffset: slice.start * step, inputRow: from, output: y, outputOffset: 0,
-        outputRow: to, byteCount: to, rows: outer(node.inputs[0], to: axis)),
-      reads: [x], writes: [y])
+    emitCopy(loops, x: x, y: y, unit: graph.type(of: node.inputs[0]).elementType.byteCount)
   }
 
   mutating func emitSliceGradient(_ slice: Slice) throws {
@@ -47,21 +35,28 @@ extension PlanCompiler {
     guard type.elementType == .float32 else {
       throw unsupported("the gradient of a slice of \(type)")
     }
-    let axis = try type.normalizedAxis(slice.axis)
+    let loops = try sliceLoops(
+      slice, whole: node.outputs[0], part: node.inputs[0], writesWhole: true)
     let dy = input(0)
     let dx = try output()
-    let (from, to) = (
-      rowBytes(node.inputs[0], from: axis, unit: 4), rowBytes(node.outputs[0], from: axis, unit: 4)
-    )
-    let step = slice.end > slice.start ? from / (slice.end - slice.start) : 0
     emit(
       FillStep(output: dx, count: shape(node.outputs[0]).count, value: 0), reads: [], writes: [dx],
       suffix: "zero")
-    emit(
-      CopyRowsStep(
-        input: dy, inputOffset: 0, inputRow: from, output: dx, outputOffset: slice.start * step,
-        outputRow: to, byteCount: from, rows: outer(node.outputs[0], to: axis)),
-      reads: [dy], writes: [dx])
+    emitCopy(loops, x: dy, y: dx, unit: 4)
+  }
+
+  /// From a value to a part of it, or back.
+  private func sliceLoops(
+    _ slice: Slice, whole: Graph.ValueID, part: Graph.ValueID, writesWhole: Bool = false
+  ) throws -> StridedLoops {
+    let axis = try graph.type(of: whole).normalizedAxis(slice.axis)
+    var strides = shape(whole).strides
+    let start = slice.count > 0 ? slice.start * strides[axis] : 0
+    strides[axis] *= slice.stride
+    let part = shape(part)
+    return writesWhole
+      ? StridedLoops(extents: part.dimensions, x: part.strides, y: strides, yStart: start)
+      : StridedLoops(extents: part.dimensions, x: strides, y: part.strides, xStart: start)
   }
 
   mutating func emitTranspose(_ transpose: Transpose) throws {
@@ -77,9 +72,11 @@ extension PlanCompiler {
     _ x: Buffer, shape: Shape, _ transpose: Transpose, byteCount: Int
   ) -> Buffer {
     let y = temporary(floats: (shape.count * byteCount + 3) / 4)
-    emit(
-      TransposeStep(x: x, shape: shape, permutation: transpose.permutation, unit: byteCount, y: y),
-      reads: [x], writes: [y], suffix: "transpose")
+    let result = Shape(transpose.permutation.map { shape[$0] })
+    let strides = shape.strides
+    let loops = StridedLoops(
+      extents: result.dimensions, x: transpose.permutation.map { strides[$0] }, y: result.strides)
+    emitCopy(loops, x: x, y: y, unit: byteCount, suffix: "transpose")
     return y
   }
 
@@ -146,83 +143,6 @@ final class CopyRowsStep: Step {
     let target = context.raw(output) + outputOffset
     for row in rows.range(piece) {
       memcpy(target + row * outputRow, source + row * inputRow, byteCount)
-    }
-  }
-}
-
-/// Axes in another order.
-///
-/// Axes that stay together are merged first; what is then a matrix transposed in place of its last two
-/// axes, as between channels first and channels last, goes through the blocked vector loop.
-final class TransposeStep: Step {
-  let x: Buffer
-  let y: Buffer
-  let unit: Int
-  /// The result's extents and the operand's strides along them, in elements.
-  let extents: [Int]
-  let strides: [Int]
-  let rows: Pieces
-  /// Matrices of [rows][columns] to be transposed one by one, where that is all there is.
-  let matrix: (count: Int, rows: Int, columns: Int)?
-
-  init(x: Buffer, shape: Shape, permutation: [Int], unit: Int, y: Buffer) {
-    self.x = x
-    self.y = y
-    self.unit = unit
-    let inputStrides = shape.strides
-    var axes: [(extent: Int, stride: Int)] = []
-    for axis in permutation where shape[axis] != 1 {
-      let (extent, stride) = (shape[axis], inputStrides[axis])
-      if let last = axes.last, last.stride == stride * extent {
-        axes[axes.count - 1] = (last.extent * extent, stride)
-      } else {
-        axes.append((extent, stride))
-      }
-    }
-    if axes.isEmpty { axes = [(1, 1)] }
-    extents = axes.map(\.extent)
-    strides = axes.map(\.stride)
-    let columns = extents[extents.count - 1]
-    rows = Pieces(
-      columns == 0 ? 0 : shape.count / columns, size: max(1, (32 << 10) / max(columns, 1)))
-    matrix = Self.matrix(axes, unit: unit)
-  }
-
-  private static func matrix(
-    _ axes: [(extent: Int, stride: Int)], unit: Int
-  ) -> (count: Int, rows: Int, columns: Int)? {
-    guard unit == 4, (2...3).contains(axes.count) else { return nil }
-    let (columns, rows) = (axes[axes.count - 2], axes[axes.count - 1])
-    guard columns.stride == 1, rows.stride == columns.extent else { return nil }
-    if axes.count == 3, axes[0].stride != rows.extent * columns.extent { return nil }
-    return (axes.count == 3 ? axes[0].extent : 1, rows.extent, columns.extent)
-  }
-
-  var pieces: Int { matrix?.count ?? rows.count }
-
-  func run(piece: Int, lane: Int, in context: Context) {
-    if let matrix {
-      let offset = piece * matrix.rows * matrix.columns
-      cnl_transpose(
-        context.floats(y) + offset, matrix.rows, context.floats(x) + offset, matrix.columns,
-        matrix.rows, matrix.columns)
-      return
-    }
-    let last = extents.count - 1
-    let (columns, step) = (extents[last], strides[last] * unit)
-    for row in rows.range(piece) {
-      var (rest, start) = (row, 0)
-      for axis in Swift.stride(from: last - 1, through: 0, by: -1) {
-        start += rest % extents[axis] * strides[axis]
-        rest /= extents[axis]
-      }
-      var source = context.raw(x) + start * unit
-      var target = context.raw(y) + row * columns * unit
-      for _ in 0..<columns {
-        target.copyMemory(from: source, byteCount: unit)
-        source += step
-        target += unit
-      }
     }
   }
 }

@@ -70,6 +70,7 @@ extension BinaryFunction {
     let ratio: (GradientStep, Graph.ValueID) -> Graph.ValueID
     switch function {
     case .relu, .relu6, .leakyRelu, .clip, .affine, .absolute, .hardSigmoid: return
+    case .floor, .ceiling, .round, .sign: return
     case .exp: ratio = { $0.add(.fill(1), $1) }
     case .sigmoid: ratio = { $0.affine($0.add(.map(.sigmoid), $1), scale: -2, offset: 1) }
     case .tanh: ratio = { $0.affine($0.add(.map(.tanh), $1), scale: -2) }
@@ -83,7 +84,7 @@ extension BinaryFunction {
         $0.affine($0.multiply($0.gradient(), $0.input(0)), scale: 2)
       }
       return
-    case .softplus, .silu, .hardSwish, .elu, .gelu:
+    case .softplus, .silu, .hardSwish, .elu, .gelu, .geluTanh:
       guard step.wants[1] else { return }
       throw step.noGradient("\(function.name) is differentiated once, not twice")
     }
@@ -97,7 +98,7 @@ extension BinaryFunction {
 
 extension GradientStep {
   /// Contributes a gradient of the result's shape to an operand that may have been stretched to it.
-  fileprivate mutating func contributeBroadcast(
+  mutating func contributeBroadcast(
     to operand: Int, _ gradient: (GradientStep) -> Graph.ValueID
   ) {
     contribute(to: operand) { step in

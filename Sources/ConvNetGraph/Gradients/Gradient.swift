@@ -183,10 +183,15 @@ extension Operation {
     case .convolution(let a): a.differentiate(&step)
     case .convolutionInputGradient(let a): a.differentiateInputGradient(&step)
     case .convolutionFilterGradient(let a): a.differentiateFilterGradient(&step)
-    case .transposedConvolution, .broadcast, .select, .pad, .padGradient, .gather, .gatherGradient,
-      .resize, .resizeGradient:
+    case .transposedConvolution, .resize, .resizeGradient:
       throw step.noGradient("\(self.name) is not differentiated yet")
     case .constant, .compare: break
+    case .select: differentiateSelect(&step)
+    case .broadcast: step.contributeBroadcast(to: 0) { $0.gradient() }
+    case .pad(let a): a.differentiate(&step)
+    case .padGradient(let a): a.differentiateGradient(&step)
+    case .gather(let a): a.differentiate(&step)
+    case .gatherGradient(let a): a.differentiateGradient(&step)
     case .deferred:
       throw step.noGradient("the gradient is taken on a graph of concrete shapes only")
     case .batchMoments(let a): try a.differentiate(&step)

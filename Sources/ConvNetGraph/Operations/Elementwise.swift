@@ -38,8 +38,18 @@ public enum UnaryFunction: Hashable, Sendable, Codable {
   case elu(alpha: Double)
   /// x·Φ(x) with the exact normal distribution function.
   case gelu
+  /// x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))), which is close to `gelu`.
+  case geluTanh
   /// The error function.
   case erf
+  /// The largest whole number that is not above x, with 0 as its derivative everywhere.
+  case floor
+  /// The smallest whole number that is not below x, with 0 as its derivative everywhere.
+  case ceiling
+  /// The nearest whole number, of two the even one, with 0 as its derivative everywhere.
+  case round
+  /// −1, 0 or 1, with 0 as its derivative everywhere.
+  case sign
 
   /// −x.
   public static var negate: UnaryFunction { .affine(scale: -1, offset: 0) }
@@ -66,12 +76,20 @@ public enum UnaryFunction: Hashable, Sendable, Codable {
     case .hardSigmoid: "hardSigmoid"
     case .elu: "elu"
     case .gelu: "gelu"
+    case .geluTanh: "geluTanh"
     case .erf: "erf"
+    case .floor: "floor"
+    case .ceiling: "ceiling"
+    case .round: "round"
+    case .sign: "sign"
     }
   }
 }
 
 /// Functions of two numbers, applied to broadcast operands.
+///
+/// Integers wrap around, as in C; their quotients and negative powers are cut towards zero, and division
+/// by zero gives 0.
 package indirect enum BinaryFunction: Hashable, Sendable, Codable {
   case add
   case subtract
@@ -80,11 +98,11 @@ package indirect enum BinaryFunction: Hashable, Sendable, Codable {
   case maximum
   case minimum
   case power
-  /// 1 where a = b, else 0.
+  /// 1 where a = b, else 0; of floating-point numbers only.
   case equal
-  /// 1 where a > b, else 0.
+  /// 1 where a > b, else 0; of floating-point numbers only.
   case greater
-  /// a·f′(b): the chain rule of a unary function, with a the output's gradient and b its input.
+  /// a·f′(b), of floating-point numbers only: the chain rule of a unary function, with a the output's gradient and b its input.
   case derivative(UnaryFunction)
 
   package var name: String {
@@ -101,15 +119,35 @@ package indirect enum BinaryFunction: Hashable, Sendable, Codable {
     case .derivative(let function): "\(function.name)Derivative"
     }
   }
+
+  /// Whether integers have the function; comparisons of them are `Comparison`.
+  package var takesIntegers: Bool {
+    switch self {
+    case .add, .subtract, .multiply, .divide, .maximum, .minimum, .power: true
+    case .equal, .greater, .derivative: false
+    }
+  }
 }
 
 extension Operation {
+  /// The type of a function of one floating-point operand.
+  func mappedType(_ inputs: [TensorType]) throws -> TensorType {
+    let x = try Operation.take(inputs, count: 1)[0]
+    guard x.elementType.isFloatingPoint else {
+      throw GraphError(.invalidElementType, "takes a floating-point operand, not \(x)")
+    }
+    return x
+  }
+
   /// The type of a function of two broadcast operands.
-  func broadcast(_ inputs: [TensorType]) throws -> TensorType {
+  func combinedType(_ function: BinaryFunction, _ inputs: [TensorType]) throws -> TensorType {
     let operands = try Operation.take(inputs, count: 2)
     let (a, b) = (operands[0], operands[1])
-    guard a.elementType == b.elementType, a.elementType != .bool else {
-      throw GraphError(.invalidElementType, "combines numbers of one type, not \(a) and \(b)")
+    guard a.elementType == b.elementType, a.elementType != .bool,
+      a.elementType.isFloatingPoint || function.takesIntegers
+    else {
+      throw GraphError(
+        .invalidElementType, "\(function.name) does not combine \(a) and \(b)")
     }
     return TensorType(a.elementType, try TensorType.broadcast(operands))
   }

@@ -111,8 +111,8 @@ package indirect enum Operation: Hashable, Sendable, Codable {
     case .covariance(let a): try a.outputTypes(inputs)
     case .decorrelate(let a): [try a.outputType(inputs)]
     case .decorrelateGradient(let a): [try a.gradientType(inputs)]
-    case .map: [try Operation.float(inputs, count: 1)[0]]
-    case .combine: [try broadcast(inputs)]
+    case .map: [try mappedType(inputs)]
+    case .combine(let function): [try combinedType(function, inputs)]
     case .reduce(let a): [try a.outputType(inputs)]
     case .expand(let a): [try a.expandedType(inputs)]
     case .fill: [try Operation.float(inputs, count: 1)[0]]

@@ -36,6 +36,20 @@ package struct Pad: Hashable, Sendable, Codable {
     return operands[1]
   }
 
+  /// Where the element at a position of the padded axis comes from; nil for the constant.
+  ///
+  /// Padding is no wider than the type rule allows, so that one reflection or one turn is enough.
+  package func source(of position: Int, axis: Int, extent: Int) -> Int? {
+    let index = position - before[axis]
+    if (0..<extent).contains(index) { return index }
+    return switch mode {
+    case .constant: nil
+    case .reflect: index < 0 ? -index : 2 * (extent - 1) - index
+    case .edge: index < 0 ? 0 : extent - 1
+    case .wrap: index < 0 ? index + extent : index - extent
+    }
+  }
+
   private func paddedType(_ x: TensorType) throws -> TensorType {
     let limit = 1 << 24
     guard before.count == x.rank, after.count == x.rank,

@@ -26,17 +26,41 @@ package struct Concatenate: Hashable, Sendable, Codable {
   }
 }
 
-/// A part of a tensor along one axis, from `start` up to and without `end`.
+/// A part of a tensor along one axis: the elements at `start`, `start` + `step` and so on that come before
+/// `end`.
+///
+/// A negative step walks down: 0 ≤ `start` is the highest element, and `end`, which is not reached, the one
+/// below the lowest, −1 for all of them. `Slice(axis: 0, start: n − 1, end: -1, step: -1)` reverses n.
 package struct Slice: Hashable, Sendable, Codable {
   package var axis: Int
   package var start: Int
   package var end: Int
+  package var step: Int
 
-  package init(axis: Int, start: Int, end: Int) {
+  package init(axis: Int, start: Int, end: Int, step: Int = 1) {
     self.axis = axis
     self.start = start
     self.end = end
+    self.step = step
   }
+
+  /// Reads a slice; one without a step takes neighbours, as all did once.
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    axis = try container.decode(Int.self, forKey: .axis)
+    start = try container.decode(Int.self, forKey: .start)
+    end = try container.decode(Int.self, forKey: .end)
+    step = try container.decodeIfPresent(Int.self, forKey: .step) ?? 1
+  }
+
+  /// How many elements the slice has.
+  package var count: Int {
+    let distance = step > 0 ? end - start : start - end
+    return distance > 0 ? (distance - 1) / Int(clamping: step.magnitude) + 1 : 0
+  }
+
+  /// From one element to the next; 1 where there is no next one.
+  package var stride: Int { count > 1 ? step : 1 }
 
   func outputType(_ inputs: [TensorType]) throws -> TensorType {
     try slicedType(Operation.take(inputs, count: 1)[0])
@@ -50,14 +74,18 @@ package struct Slice: Hashable, Sendable, Codable {
 
   private func slicedType(_ x: TensorType) throws -> TensorType {
     let axis = try x.normalizedAxis(axis)
-    guard start >= 0, start <= end else {
-      throw GraphError(.invalidAttribute, "a slice from \(start) to \(end) is not a range")
+    // The distance of both ends stays within the integers.
+    let isRange = step > 0 ? 0 <= start && start <= end : -1 <= end && end <= start && start < .max
+    guard step != 0, isRange else {
+      throw GraphError(
+        .invalidAttribute, "a slice from \(start) to \(end) by \(step) is not a range")
     }
-    if let extent = x.dimensions[axis].extent, end > extent {
-      throw GraphError(.invalidShape, "a slice up to \(end) passes axis \(axis) of \(x)")
+    let last = step > 0 ? end : start + 1
+    if let extent = x.dimensions[axis].extent, last > extent {
+      throw GraphError(.invalidShape, "a slice up to \(last) passes axis \(axis) of \(x)")
     }
     var result = x
-    result.dimensions[axis] = .fixed(end - start)
+    result.dimensions[axis] = .fixed(count)
     return result
   }
 }

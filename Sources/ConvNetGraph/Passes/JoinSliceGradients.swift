@@ -1,6 +1,6 @@
 /// Joins the gradients of slices that cover a value, as ghost batches leave them.
 ///
-/// Pattern: a tree of additions whose leaves are `SliceGradient(dyᵢ)` of one axis, the slices side by side
+/// Pattern: a tree of additions whose leaves are `SliceGradient(dyᵢ)` of one axis by steps of 1, side by side
 /// from 0 to the end, becomes `Concatenate(dy₀, dy₁, …)`. Taken after the gradient.
 ///
 /// Proof: each leaf is dyᵢ inside its slice and 0 elsewhere, and the slices are disjoint and cover the
@@ -24,7 +24,7 @@ package struct JoinSliceGradients: GraphPass {
     for index in graph.nodes.indices {
       let node = graph.nodes[index]
       switch node.operation {
-      case .sliceGradient(let slice):
+      case .sliceGradient(let slice) where slice.step == 1:
         leaves[node.outputs[0]] = [Leaf(slice: slice, gradient: node.inputs[0])]
       case .combine(.add):
         guard let left = leaves[node.inputs[0]], let right = leaves[node.inputs[1]] else {

@@ -50,7 +50,7 @@ package struct RemoveIdentities: GraphPass {
     case .concatenate: return node.inputs.count == 1
     case .slice(let slice):
       // The extent is the same; where it is a symbol, the slice has made it a number.
-      return slice.start == 0
+      return slice.start == 0 && slice.stride == 1
     case .maxPool(let window): return isPoint(window)
     case .averagePool(let pool): return isPoint(pool.window)
     default: return false

@@ -26,7 +26,12 @@ extension UnaryFunction {
       UnaryFunction.clip(low: 0, high: 1).value(at: x * slope + offset)
     case .elu(let alpha): x > 0 ? x : alpha * expm1(x)
     case .gelu: x * UnaryFunction.normalDistribution(x)
+    case .geluTanh: 0.5 * x * (1 + Glibc.tanh(UnaryFunction.geluArgument(x)))
     case .erf: Glibc.erf(x)
+    case .floor: x.rounded(.down)
+    case .ceiling: x.rounded(.up)
+    case .round: x.rounded(.toNearestOrEven)
+    case .sign: x > 0 ? 1 : x < 0 ? -1 : x
     }
   }
 
@@ -63,8 +68,19 @@ extension UnaryFunction {
     case .gelu:
       return UnaryFunction.normalDistribution(x)
         + x * Glibc.exp(-0.5 * x * x) / (2 * Double.pi).squareRoot()
+    case .geluTanh:
+      let t = Glibc.tanh(UnaryFunction.geluArgument(x))
+      let slope = UnaryFunction.geluScale * (1 + 3 * 0.044715 * x * x)
+      return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope
+    case .floor, .ceiling, .round, .sign: return 0
     case .erf: return 2 / Double.pi.squareRoot() * Glibc.exp(-x * x)
     }
+  }
+
+  private static var geluScale: Double { (2 / Double.pi).squareRoot() }
+
+  private static func geluArgument(_ x: Double) -> Double {
+    geluScale * (x + 0.044715 * x * x * x)
   }
 
   private static var hardSwishGate: UnaryFunction { .hardSigmoid(slope: 1 / 6, offset: 0.5) }
@@ -92,12 +108,55 @@ extension BinaryFunction {
     }
   }
 
+  /// f(a, b) of integers in 64 bits, where what passes them wraps around.
+  private func value(_ a: Int64, _ b: Int64) -> Int64 {
+    switch self {
+    case .add: a &+ b
+    case .subtract: a &- b
+    case .multiply: a &* b
+    case .divide: b == 0 ? 0 : a.dividedReportingOverflow(by: b).partialValue
+    case .maximum: max(a, b)
+    case .minimum: min(a, b)
+    case .power: BinaryFunction.power(a, b)
+    case .equal, .greater, .derivative: fatalError("\(name) does not combine integers.")
+    }
+  }
+
+  /// aᵇ by squaring; a negative power of other numbers than ±1 is cut to 0.
+  private static func power(_ a: Int64, _ b: Int64) -> Int64 {
+    guard b >= 0 else { return a == 1 || a == -1 && b % 2 == 0 ? 1 : a == -1 ? -1 : 0 }
+    var (result, base, rest) = (Int64(1), a, b)
+    while rest > 0 {
+      if rest % 2 == 1 { result &*= base }
+      base &*= base
+      rest /= 2
+    }
+    return result
+  }
+
   /// y[i] = f(a[i], b[i]), where an axis that an operand lacks or has with extent 1 has stride 0 in it.
   func evaluate(_ a: ReferenceTensor, _ b: ReferenceTensor, _ shape: Shape) -> [Double] {
     let (aIndices, bIndices) = (
       a.shape.indices(stretchedTo: shape), b.shape.indices(stretchedTo: shape)
     )
-    return zip(aIndices, bIndices).map { value(a.values[$0], b.values[$1]) }
+    let type = a.elementType
+    guard !type.isFloatingPoint else {
+      return zip(aIndices, bIndices).map { value(a.values[$0], b.values[$1]) }
+    }
+    return zip(aIndices, bIndices).map {
+      type.wrapped(value(Int64(saturating: a.values[$0]), Int64(saturating: b.values[$1])))
+    }
+  }
+}
+
+extension ElementType {
+  /// An integer as its lower bits make it in this type.
+  fileprivate func wrapped(_ value: Int64) -> Double {
+    switch self {
+    case .int32: Double(Int32(truncatingIfNeeded: value))
+    case .uint8: Double(UInt8(truncatingIfNeeded: value))
+    case .int64, .float32, .float64, .bool: Double(value)
+    }
   }
 }
 

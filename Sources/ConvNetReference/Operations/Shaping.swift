@@ -17,12 +17,12 @@ extension Concatenate {
 }
 
 extension Slice {
-  /// y[…, j, …] = x[…, start + j, …].
+  /// y[…, j, …] = x[…, start + j·step, …].
   func evaluate(_ x: ReferenceTensor, _ shape: Shape) -> [Double] {
     sources(x.shape, slice: shape).map { x.values[$0] }
   }
 
-  /// dx[…, start + j, …] = dy[…, j, …], and 0 elsewhere.
+  /// dx[…, start + j·step, …] = dy[…, j, …], and 0 elsewhere.
   func evaluateGradient(dy: ReferenceTensor, _ shape: Shape) -> [Double] {
     var dx = [Double](repeating: 0, count: shape.count)
     for (index, value) in zip(sources(shape, slice: dy.shape), dy.values) { dx[index] = value }
@@ -31,8 +31,10 @@ extension Slice {
 
   /// For every element of the slice its flat index in x.
   private func sources(_ x: Shape, slice: Shape) -> [Int] {
-    let offset = start * x.strides[axis < 0 ? axis + x.rank : axis]
-    return slice.indices(strides: x.strides).map { $0 + offset }
+    let axis = axis < 0 ? axis + x.rank : axis
+    var strides = x.strides
+    strides[axis] *= stride
+    return slice.indices(strides: strides).map { $0 + start * x.strides[axis] }
   }
 }
 
