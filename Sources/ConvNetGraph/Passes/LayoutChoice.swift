@@ -84,7 +84,7 @@ struct LayoutChoice {
     default: break
     }
     let move = isMoved[index] ? families.moves[index] : nil
-    for (operand, value) in node.inputs.enumerated() {
+    for (operand, value) in node.inputs.prefix(move?.operands.count ?? .max).enumerated() {
       let order = move.map { families.order(value, $0.operands[operand]) } ?? families.order(value)
       let root = families.roots[value.index].index
       let sum = reads[root][order, default: 0] + number

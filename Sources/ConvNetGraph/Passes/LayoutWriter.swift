@@ -60,10 +60,8 @@ struct LayoutWriter {
 
   private mutating func write(_ node: Graph.Node, move: TransposeMove?) {
     var written = node
-    for (operand, value) in node.inputs.enumerated() {
-      written.inputs[operand] = read(
-        value, with: move?.operands[operand] ?? Layout.identity(source.type(of: value).rank))
-    }
+    let axes = move?.operands ?? node.inputs.map { Layout.identity(source.type(of: $0).rank) }
+    written.inputs = zip(node.inputs, axes).map { read($0, with: $1) }
     if let move { written.operation = move.operation }
     if let rows = node.inputs.first.flatMap({ self.rows[$0] }) { follow(rows, in: &written) }
     for (result, value) in node.outputs.enumerated() {

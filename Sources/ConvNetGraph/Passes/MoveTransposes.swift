@@ -38,7 +38,15 @@ package struct MoveTransposes: GraphPass {
     guard hasTransposes else { return graph }
     var choice = LayoutChoice(LayoutFamilies(graph, foldsConstants: foldsConstants))
     choice.optimize()
-    return LayoutWriter(choice).write()
+    var writer = LayoutWriter(choice)
+    return writer.write()
+  }
+
+  /// The model with the changed graph, and the same parameters and state.
+  package func apply(to model: Model) throws -> Model {
+    try Model(
+      graph: apply(to: model.graph), parameters: model.parameters, state: model.state,
+      metadata: model.metadata)
   }
 }
 
@@ -154,8 +162,8 @@ struct LayoutFamilies {
     }
     let concrete = try? graph.resolved(
       inputShapes: Dictionary(shapes, uniquingKeysWith: { first, _ in first }))
-    let types = concrete?.types.count == graph.types.count ? concrete?.types : nil
-    return (types ?? graph.types).map {
+    // Values keep their numbers when shapes become concrete; there may be more of them then.
+    return (concrete?.types ?? graph.types).prefix(graph.types.count).map {
       $0.dimensions.reduce(1) { $0 * Double($1.extent ?? nominal) }
     }
   }

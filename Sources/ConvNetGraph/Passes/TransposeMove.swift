@@ -2,7 +2,8 @@
 struct TransposeMove {
   /// The operation with its axes renumbered.
   var operation: Operation
-  /// For each operand the axes it is read with, nil for an added axis of extent 1.
+  /// For each operand the axes it is read with, nil for an added axis of extent 1; further operands
+  /// are read no more.
   var operands: [[Int?]]
   /// For each result the layout in which it comes.
   var results: [Layout]
@@ -18,12 +19,15 @@ struct TransposeMove {
   ) {
     let rule = TransposeRule(
       node: node, graph: graph, layouts: layouts, isConstant: isConstant, readers: readers)
-    guard let move = try? rule.move(), move.changesLayout,
-      let types = try? move.operation.outputTypes(
-        zip(node.inputs, move.operands).map { graph.type(of: $0).read(with: $1) }),
-      types == zip(node.outputs, move.results).map({ graph.type(of: $0).read(with: $1) })
-    else { return nil }
+    guard let move = try? rule.move(), move.changesLayout else { return nil }
     self = move
+    // The type of a deferred operation is what its operands' values say, and follows the rule.
+    if case .deferred = operation { return }
+    let types = try? operation.outputTypes(
+      zip(node.inputs, operands).map { graph.type(of: $0).read(with: $1) })
+    guard types == zip(node.outputs, results).map({ graph.type(of: $0).read(with: $1) }) else {
+      return nil
+    }
   }
 
   init(_ operation: Operation, _ operands: [[Int?]], result: Layout) {
@@ -99,7 +103,14 @@ struct TransposeRule {
       normalize.axis = try place(normalize.axis) - x.count
       return firstMoved(.normalize(normalize), result: x)
     case .matrixMultiply(let multiply): return multiplying(multiply)
-    case .reshape: return reshaping()
+    case .reshape, .deferred(.reshape): return reshaping()
+    case .deferred(.resize(let axes)):
+      let moved = try axes.map { resize in
+        var resize = resize
+        resize.axis = try place(resize.axis)
+        return resize
+      }
+      return firstMoved(.deferred(.resize(moved)), result: x)
     default: return nil
     }
   }
