@@ -153,6 +153,9 @@ public final class Plan: Sendable {
   /// Bytes that one workspace allocates.
   var workspaceByteCount: Int { scratchOffset + scratchStride * lanes.count }
 
+  /// The transposes that a run makes of activations.
+  package var transposeCount: Int { graph.transposeCount }
+
   /// The names of the steps, in order, for reports.
   package var stepDescriptions: [String] {
     zip(stepNames, steps).map { "\($0) [\(type(of: $1)), \($1.pieces) pieces]" }

@@ -71,8 +71,9 @@ public final class Predictor: Sendable {
     ] where value < 1 {
       throw PlanError(.unsupported, "must be at least 1, not \(value)", at: name)
     }
-    // Constants first: batch norm folds into a weight that is computed, too.
-    var model = try FoldConstants().apply(to: model)
+    // Constants first: batch norm folds into a weight that is computed, too, and moved transposes leave
+    // reshaped parameters.
+    var model = try FoldConstants().apply(to: MoveTransposes().apply(to: model))
     if options.foldsBatchNormalization {
       model = try FoldBatchNormalization().apply(to: model)
       cnt_trim_heap()

@@ -111,6 +111,8 @@ struct PlanReport: Encodable {
   var folded: [FoldingReport.Fold]
   var kept: [FoldingReport.Kept]
   var convolutions: [Convolution]
+  /// Transposes of activations that are left.
+  var transposes: Int
   var steps: [String]
   var peakBytes: Int
   var arenaBytes: Int
@@ -136,6 +138,7 @@ struct PlanReport: Encodable {
       FoldingReport.Kept(batchNorm: $0.normalization, reason: $0.reason)
     }
     convolutions = plan.convolutionChoices.map { Convolution($0, errorOfLayer[$0.layer]) }
+    transposes = plan.transposeCount
     steps = plan.stepDescriptions
     peakBytes = plan.peakByteCount
     arenaBytes = plan.arenaByteCount
@@ -161,6 +164,7 @@ struct PlanReport: Encodable {
             ?? "")
           + (declined.isEmpty ? "" : "; declined: \(declined.joined(separator: ", "))"))
     }
+    try Output.line("  \(transposes) transposes of activations are left")
     for step in steps { try Output.line("  \(step)") }
     try Output.line(
       "\(peakBytes) bytes: arena \(arenaBytes), scratch of a lane \(scratchBytes), "

@@ -80,7 +80,8 @@ struct FoldingOptions: ParsableArguments {
 
   /// The model as the engine shall run it, and what became of its batch norm.
   func fold(_ model: Model) throws -> (model: Model, report: FoldBatchNormalization.Report) {
-    noFolding
+    let model = try MoveTransposes().apply(to: model)
+    return noFolding
       ? (model, FoldBatchNormalization.Report())
       : try FoldBatchNormalization().fold(FoldConstants().apply(to: model))
   }

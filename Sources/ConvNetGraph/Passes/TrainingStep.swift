@@ -26,7 +26,9 @@ extension Graph {
   package func trainingStep(
     inputShapes: [String: Shape], loss: String
   ) throws -> (graph: Graph, layers: [StatisticsPorts]) {
-    let gradient = try resolvedForTraining(inputShapes: inputShapes).gradient(of: loss)
+    let forward = try MoveTransposes(foldsConstants: false).apply(
+      to: resolvedForTraining(inputShapes: inputShapes))
+    let gradient = try forward.gradient(of: loss)
     return try JoinSliceGradients().apply(to: gradient).exposingStatistics()
   }
 
