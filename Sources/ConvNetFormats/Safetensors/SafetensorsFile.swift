@@ -67,7 +67,8 @@ public struct SafetensorsFile: Sendable {
     guard let index = indices[name] else {
       throw FileError(.mismatched, "there is no tensor of this name", at: path, place: name)
     }
-    return try read(entries[index])
+    let entry = entries[index]
+    return try read(entry, as: entry.shape)
   }
 
   /// Reads all tensors.
@@ -75,7 +76,7 @@ public struct SafetensorsFile: Sendable {
   /// - Throws: `FileError` as `read(_:)`.
   public func readAll() throws -> [String: Tensor] {
     var tensors: [String: Tensor] = [:]
-    for entry in entries { tensors[entry.name] = try read(entry) }
+    for entry in entries { tensors[entry.name] = try read(entry, as: entry.shape) }
     return tensors
   }
 
@@ -85,46 +86,58 @@ public struct SafetensorsFile: Sendable {
   public static func write(
     _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String
   ) throws {
-    let (header, names) = try SafetensorsHeader.bytes(for: tensors, metadata: metadata, path: path)
+    try write(tensors.mapValues(Content.init), metadata: metadata, to: path)
+  }
+
+  /// A tensor and how a file is to hold it.
+  package struct Content {
+    package var tensor: Tensor
+    /// The extents that the file states.
+    package var shape: Shape
+    /// The extents and the order of the elements in the file.
+    package var array: StoredArray
+
+    package init(_ tensor: Tensor, shape: Shape, array: StoredArray) {
+      self.tensor = tensor
+      self.shape = shape
+      self.array = array
+    }
+
+    /// A tensor as it is.
+    package init(_ tensor: Tensor) {
+      self.init(
+        tensor, shape: tensor.shape,
+        array: StoredArray(StoredType(tensor.elementType), tensor.shape))
+    }
+  }
+
+  /// Writes tensors in other layouts than their own, otherwise as `write(_:metadata:to:)`.
+  package static func write(
+    _ contents: [String: Content], metadata: [String: String], to path: String
+  ) throws {
+    let (header, names) = try SafetensorsHeader.bytes(for: contents, metadata: metadata, path: path)
     try AtomicFile.write(to: path) { file in
       try file.append(header)
-      for name in names { try unsafe tensors[name]?.withBytes { try unsafe file.append($0) } }
-    }
-  }
-
-  private func read(_ entry: Entry) throws -> Tensor {
-    let place = FileError.quoted(entry.name)
-    guard let elementType = entry.storedType.elementType else {
-      throw FileError(
-        .unsupported, "elements of type \(entry.storedType.rawValue) are not read", at: path,
-        place: place)
-    }
-    var tensor = try Tensor.room(for: elementType, entry.shape, of: path, place: place)
-    let start = dataOffset + entry.range.lowerBound
-    switch entry.storedType {
-    case .float16: try fill(&tensor, at: start, Float.init(halfBits:))
-    case .bfloat16: try fill(&tensor, at: start, Float.init(bfloatBits:))
-    default: try unsafe tensor.withMutableBytes { try unsafe file.fill($0, at: start) }
-    }
-    try tensor.checkTruthValues(of: path, place: place)
-    return tensor
-  }
-
-  /// Widens 16-bit elements on their way through one small buffer.
-  private func fill(
-    _ tensor: inout Tensor, at start: Int, _ widen: (UInt16) -> Float
-  ) throws {
-    let block = 1 << 15
-    let total = tensor.count
-    try tensor.withMutableElements { (elements: inout MutableSpan<Float>) in
-      for first in stride(from: 0, to: total, by: block) {
-        let count = min(block, total - first)
-        let bytes = try file.bytes(count: 2 * count, at: start + 2 * first)
-        for index in 0..<count {
-          elements[first + index] = widen(
-            UInt16(bytes[2 * index]) | UInt16(bytes[2 * index + 1]) << 8)
-        }
+      for name in names {
+        if let content = contents[name] { try content.array.write(content.tensor, to: file) }
       }
     }
+  }
+
+  /// Reads a tensor whose elements the file has under another shape and in another order of axes.
+  ///
+  /// - Parameters:
+  ///   - entry: one of `entries`.
+  ///   - shape: the extents of the elements in the file, as many as the entry has.
+  ///   - permutation: axis i of the tensor is axis `permutation[i]` of `shape`; nil for the same order.
+  /// - Throws: `FileError` where the type is not read.
+  package func read(
+    _ entry: Entry, as shape: Shape, permutation: [Int]? = nil
+  ) throws -> Tensor {
+    guard shape.count == entry.shape.count else {
+      fatalError("A tensor \(entry.shape) of a file was to be read as \(shape).")
+    }
+    return try StoredArray(entry.storedType, shape, permutation: permutation).read(
+      from: file, at: dataOffset + entry.range.lowerBound, place: FileError.quoted(entry.name))
   }
 }

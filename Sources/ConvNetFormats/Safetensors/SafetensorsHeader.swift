@@ -115,13 +115,13 @@ struct SafetensorsHeader {
   /// The bytes before the data and the order of the data: wide elements first, so that every tensor
   /// is aligned in the file, then by name.
   static func bytes(
-    for tensors: [String: Tensor], metadata: [String: String], path: String
+    for contents: [String: SafetensorsFile.Content], metadata: [String: String], path: String
   ) throws -> (bytes: [UInt8], names: [String]) {
-    guard tensors[metadataKey] == nil else {
+    guard contents[metadataKey] == nil else {
       throw FileError(.unsupported, "a tensor cannot be called \(metadataKey)", at: path)
     }
-    let ordered = tensors.sorted { a, b in
-      let (left, right) = (a.value.elementType.byteCount, b.value.elementType.byteCount)
+    let ordered = contents.sorted { a, b in
+      let (left, right) = (a.value.array.type.byteCount, b.value.array.type.byteCount)
       return left != right ? left > right : Self.precedes(a.key, b.key)
     }
     var fields: [String] = []
@@ -131,10 +131,10 @@ struct SafetensorsHeader {
       fields.append("\"\(metadataKey)\":{\(pairs.joined(separator: ","))}")
     }
     var offset = 0
-    for (name, tensor) in ordered {
-      let type = StoredType(tensor.elementType).rawValue
-      let shape = tensor.shape.dimensions.map(String.init).joined(separator: ",")
-      let end = offset + tensor.byteCount
+    for (name, content) in ordered {
+      let type = content.array.type.rawValue
+      let shape = content.shape.dimensions.map(String.init).joined(separator: ",")
+      let end = offset + content.array.byteCount
       fields.append(
         TextCursor.json(name)
           + ":{\"dtype\":\"\(type)\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(end)]}")
