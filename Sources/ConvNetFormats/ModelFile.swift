@@ -26,7 +26,7 @@ public enum ModelFile {
   /// - Throws: `FileError` naming everything that is missing, unexpected or of another shape.
   public static func load(_ path: String) throws -> Model {
     let file = try SafetensorsFile.open(path)
-    guard file.metadata["format"] == format, let text = file.metadata["graph"] else {
+    guard isSavedModel(file), let text = file.metadata["graph"] else {
       throw FileError(
         .mismatched, "the file holds tensors and no saved model, it lacks the graph", at: path)
     }
@@ -47,6 +47,11 @@ public enum ModelFile {
     } catch {
       throw FileError(.mismatched, "\(error)", at: path)
     }
+  }
+
+  /// Whether a file says that it holds a saved model.
+  static func isSavedModel(_ file: SafetensorsFile) -> Bool {
+    file.metadata["format"] == format && file.metadata["graph"] != nil
   }
 
   private static func encode(_ graph: Graph, path: String) throws -> String {

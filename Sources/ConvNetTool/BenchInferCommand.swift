@@ -77,7 +77,7 @@ struct BenchInferCommand: ParsableCommand {
     if let network {
       return try InferenceBenchmark(network: Network.named(network), configuration)
     }
-    return try InferenceBenchmark(model: Model.load(model ?? ""), configuration)
+    return try InferenceBenchmark(model: ModelFormat.load(model ?? ""), configuration)
   }
 
   private func show(_ report: Report) throws {

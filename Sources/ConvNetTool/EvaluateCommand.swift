@@ -7,7 +7,8 @@ struct EvaluateCommand: ParsableCommand {
     commandName: "evaluate",
     abstract: "Measures a saved model on the test images of a data set.")
 
-  @Argument(help: "A model that train --save wrote.") var model: String
+  @Argument(help: NetworkOptions.modelHelp) var model: String
+  @OptionGroup var networkOptions: NetworkOptions
   @OptionGroup var dataOptions: DataOptions
   @OptionGroup var foldingOptions: FoldingOptions
   @OptionGroup var laneOptions: LaneOptions
@@ -27,7 +28,7 @@ struct EvaluateCommand: ParsableCommand {
   func run() throws {
     try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
-    let model = try Model.load(model)
+    let model = try networkOptions.load(model)
     let data = try TrainingData(dataOptions.load().test, classNames: model.classNames)
     let evaluation = try Evaluator(foldingOptions.fold(model).model, lanes: lanes)
       .evaluate(data)

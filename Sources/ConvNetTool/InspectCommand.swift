@@ -18,7 +18,8 @@ struct InspectCommand: ParsableCommand {
   /// Images the statistics of a layer are taken from unless told otherwise.
   static let sampleCount = 2048
 
-  @Argument(help: "A model that train --save wrote.") var model: String
+  @Argument(help: NetworkOptions.modelHelp) var model: String
+  @OptionGroup var networkOptions: NetworkOptions
   @Flag(help: "Show what was folded, the steps of an inference plan and the bytes it needs.")
   var plan = false
   @Flag(help: "Show the conventions, switches and numbers of the batch-norm layers.")
@@ -45,7 +46,7 @@ struct InspectCommand: ParsableCommand {
     guard data == nil || batchNorm || folding else {
       throw ToolError("--data belongs to --batch-norm or --folding")
     }
-    let model = try Model.load(model)
+    let model = try networkOptions.load(model)
     let kernels = plan || batchNorm || folding ? try kernelOptions.bootstrap() : ""
     let lanes = try laneOptions.make()
     let images = try data.map { try TrainingData(DataOptions.load($0).train) }

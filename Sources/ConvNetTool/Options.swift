@@ -99,9 +99,39 @@ struct ExactnessOptions: ParsableArguments {
   var planOptions: PlanOptions { PlanOptions(allowsWinograd: !exact) }
 }
 
-extension Model {
-  /// Reads a model that `train --save` wrote.
-  static func load(_ path: String) throws -> Model { try ModelFile.load(path) }
+/// The network of a file that holds numbers only.
+struct NetworkOptions: ParsableArguments {
+  @Option(
+    help: """
+      For a checkpoint of PyTorch: the network it is of, \
+      \(Network.allCases.map(\.rawValue).joined(separator: ", ")).
+      """)
+  var network: String?
+  @Option(parsing: .unconditional, help: "The classes of that network, if not its own number.")
+  var classes: Int?
+  @Option(parsing: .unconditional, help: "The height and width of its images, if not its own.")
+  var imageSize: Int?
+
+  func validate() throws {
+    guard network != nil || (classes == nil && imageSize == nil) else {
+      throw ValidationError("--classes and --image-size belong to --network")
+    }
+  }
+
+  /// Reads a model of any format.
+  func load(_ path: String) throws -> Model {
+    guard let network = try network.map(Network.named) else {
+      return try ModelFormat.load(path)
+    }
+    let graph = try network.graph(classes: classes, size: imageSize)
+    var model = try ModelFormat.load(path, into: graph)
+    model.networkName = network.rawValue
+    return model
+  }
+
+  /// What is said of a model that is given as an argument.
+  static let modelHelp: ArgumentHelp =
+    "A model that train --save wrote, or with --network a checkpoint of PyTorch (.safetensors)."
 }
 
 /// A number with so many digits after the point.

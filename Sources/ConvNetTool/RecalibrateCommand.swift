@@ -57,7 +57,7 @@ struct RecalibrateCommand: ParsableCommand {
     }
     let path = output ?? model
     try Output.checkFolder(of: path)
-    let old = try Model.load(model)
+    let old = try ModelFormat.load(model)
     let targets = try layers(of: old)
     let kernels = try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()

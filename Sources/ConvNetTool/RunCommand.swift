@@ -20,7 +20,8 @@ struct RunCommand: ParsableCommand {
       reference never does.
       """)
 
-  @Argument(help: "A model that train --save wrote.") var model: String
+  @Argument(help: NetworkOptions.modelHelp) var model: String
+  @OptionGroup var networkOptions: NetworkOptions
   @Option(help: "[NAME=]FILE.npy, once for each input.") var input: [String]
   @Option(help: "[NAME=]FILE.npy, for each output that is wanted.") var output: [String]
   @Option(help: "engine (fast) or reference (naive loops in Double).")
@@ -33,7 +34,7 @@ struct RunCommand: ParsableCommand {
   func run() throws {
     try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
-    let model = try Model.load(model)
+    let model = try networkOptions.load(model)
     let graph = try ResolveMode(.inference).apply(to: model.graph)
     let sources = try NamedPath.match(input, to: graph.inputs.map(\.name), kind: "input")
     let targets = try NamedPath.match(output, to: graph.outputs.map(\.name), kind: "output")
