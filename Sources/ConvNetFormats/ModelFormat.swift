@@ -6,19 +6,22 @@ public enum ModelFormat: String, Sendable, Hashable, CaseIterable {
   case saved = "convnet"
   /// A checkpoint of PyTorch, which lacks the network, see `PyTorchCheckpoint`.
   case pyTorch = "pytorch"
+  /// The exchange format of many frameworks, see `ONNXFile`.
+  case onnx
 
   /// What files of the format are called, with the dot; the first format of an ending is the one that is
   /// written where nothing else is said.
   public var fileExtension: String {
     switch self {
     case .saved, .pyTorch: ".safetensors"
+    case .onnx: ".onnx"
     }
   }
 
   /// Whether files hold the network and not only its numbers.
   public var holdsGraph: Bool {
     switch self {
-    case .saved: true
+    case .saved, .onnx: true
     case .pyTorch: false
     }
   }
@@ -27,7 +30,10 @@ public enum ModelFormat: String, Sendable, Hashable, CaseIterable {
   ///
   /// - Throws: `FileError` where it is none of these.
   public static func recognize(_ path: String) throws -> ModelFormat {
-    try ModelFile.isSavedModel(SafetensorsFile.open(path)) ? .saved : .pyTorch
+    // The first bytes of a safetensors file are the length of its header, whose upper ones are 0; a
+    // message of protobuf begins with the tag of a field.
+    if path.hasSuffix(Self.onnx.fileExtension) { return .onnx }
+    return try ModelFile.isSavedModel(SafetensorsFile.open(path)) ? .saved : .pyTorch
   }
 
   /// The format of a file that is to be written, by the end of its name.
@@ -53,6 +59,7 @@ public enum ModelFormat: String, Sendable, Hashable, CaseIterable {
     switch (format, graph) {
     case (.pyTorch, let graph?): return try PyTorchCheckpoint.load(path, into: graph)
     case (.saved, nil): return try ModelFile.load(path)
+    case (.onnx, nil): return try ONNXFile.load(path)
     case (_, nil):
       throw FileError(
         .mismatched,
@@ -71,6 +78,7 @@ public enum ModelFormat: String, Sendable, Hashable, CaseIterable {
     switch self {
     case .saved: try ModelFile.save(model, to: path)
     case .pyTorch: try PyTorchCheckpoint.save(model, to: path)
+    case .onnx: throw FileError(.unsupported, "ONNX is not written yet", at: path)
     }
   }
 }

@@ -22,7 +22,7 @@ struct RunCommand: ParsableCommand {
 
   @Argument(help: NetworkOptions.modelHelp) var model: String
   @OptionGroup var networkOptions: NetworkOptions
-  @Option(help: "[NAME=]FILE.npy, once for each input.") var input: [String]
+  @Option(help: "[NAME=]FILE.npy, once for each input.") var input: [String] = []
   @Option(help: "[NAME=]FILE.npy, for each output that is wanted.") var output: [String]
   @Option(help: "engine (fast) or reference (naive loops in Double).")
   var executor = Executor.engine
@@ -34,14 +34,9 @@ struct RunCommand: ParsableCommand {
   func run() throws {
     try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
-    let model = try networkOptions.load(model)
+    let (model, inputs) = try load()
     let graph = try ResolveMode(.inference).apply(to: model.graph)
-    let sources = try NamedPath.match(input, to: graph.inputs.map(\.name), kind: "input")
     let targets = try NamedPath.match(output, to: graph.outputs.map(\.name), kind: "output")
-    if let missing = graph.inputs.first(where: { port in sources[port.name] == nil }) {
-      throw ToolError("the model's input “\(missing.name)” needs an --input")
-    }
-    let inputs = try sources.mapValues(NpyFile.read)
     let outputs = try execute(model, inputs, wanted: targets.keys.sorted(), lanes: lanes)
     for (name, path) in targets.sorted(by: { $0.key < $1.key }) {
       guard let tensor = outputs[name] else { continue }
@@ -50,9 +45,34 @@ struct RunCommand: ParsableCommand {
     }
   }
 
+  /// The model, and its inputs by name.
+  ///
+  /// Shapes and indices that an ONNX model takes as inputs are built into it, and no inputs any more.
+  private func load() throws -> (Model, [String: Tensor]) {
+    if try ModelFormat.recognize(model) == .onnx {
+      let names = try ONNXFile.inputNames(model)
+      let given = try NamedPath.match(input, to: names, kind: "input").mapValues(NpyFile.read)
+      let model = try ONNXFile.load(
+        model, inputShapes: given.mapValues(\.shape), values: given)
+      let left = try inputNames(of: model)
+      return (model, given.filter { left.contains($0.key) })
+    }
+    let model = try networkOptions.load(model)
+    let sources = try NamedPath.match(input, to: inputNames(of: model), kind: "input")
+    return (model, try sources.mapValues(NpyFile.read))
+  }
+
+  /// The inputs of the model in inference, all of which are needed.
+  private func inputNames(of model: Model) throws -> [String] {
+    try ResolveMode(.inference).apply(to: model.graph).inputs.map(\.name)
+  }
+
   private func execute(
     _ model: Model, _ inputs: [String: Tensor], wanted: [String], lanes: Lanes
   ) throws -> [String: Tensor] {
+    if let missing = try inputNames(of: model).first(where: { inputs[$0] == nil }) {
+      throw ToolError("the model's input “\(missing)” needs an --input")
+    }
     switch executor {
     case .reference:
       return try Reference(model, mode: .inference).run(inputs: inputs)

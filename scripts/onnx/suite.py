@@ -138,6 +138,8 @@ def run(case, options, folder):
         if len(inputs) < len(names):
             names = [name for name in names if name not in initializers]
         for index, (name, array) in enumerate(zip(names, inputs)):
+            if isinstance(array, onnx.TensorProto):
+                array = numpy_helper.to_array(array)
             if not isinstance(array, (numpy.ndarray, numpy.generic)):
                 return "an input is no tensor"
             numpy.save(folder / f"in{index}.npy", array)
@@ -152,6 +154,8 @@ def run(case, options, folder):
             return f"exit {done.returncode}: " + reason.replace(f"{model}: ", "")
         for index, (name, expected) in enumerate(zip(results, outputs)):
             found = numpy.load(folder / f"out{index}.npy")
+            if isinstance(expected, onnx.TensorProto):
+                expected = numpy_helper.to_array(expected)
             problem = compare(case, name, found, numpy.asarray(expected))
             if problem:
                 return problem

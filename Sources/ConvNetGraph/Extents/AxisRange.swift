@@ -29,6 +29,10 @@ struct AxisRange: Hashable {
 
   /// The operation that takes these positions.
   var operation: Operation {
-    .slice(Slice(axis: axis, start: count == 0 ? 0 : start, end: count == 0 ? 0 : start + count))
+    let last = start + (count - 1) * step
+    return .slice(
+      count == 0
+        ? Slice(axis: axis, start: 0, end: 0)
+        : Slice(axis: axis, start: start, end: last + (step > 0 ? 1 : -1), step: step))
   }
 }

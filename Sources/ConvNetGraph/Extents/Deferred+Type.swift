@@ -63,7 +63,9 @@ extension Deferred {
       guard let start = known[0].elements.first, let step = known[2].elements.first else {
         return nil
       }
-      if let start = start.integer, let step = step.integer, known[0].elementType == .int64 {
+      if let start = start.integer, let step = step.integer,
+        !known[0].elementType.isFloatingPoint
+      {
         return (0..<shape.count).map { .integer(Int64(start &+ $0 &* step)) }
       }
       guard let start = start.number, let step = step.number else { return nil }

@@ -118,7 +118,8 @@ struct KnownValues {
     let run = x.shape.dimensions[(axis + 1)...].reduce(1, *)
     var result: [Element] = []
     for outer in 0..<x.shape.dimensions[..<axis].reduce(1, *) {
-      for position in slice.start..<slice.end {
+      for index in 0..<slice.count {
+        let position = slice.start + index * slice.stride
         let first = (outer * x.shape[axis] + position) * run
         result += x.elements[first..<(first + run)]
       }
@@ -169,6 +170,10 @@ extension KnownTensor.Element {
     switch (function, number) {
     case (.affine(let scale, let offset), let x?): .real(scale * x + offset)
     case (.squareRoot, let x?): .real(x.squareRoot())
+    case (.floor, let x?): .real(x.rounded(.down))
+    case (.ceiling, let x?): .real(x.rounded(.up))
+    case (.round, let x?): .real(x.rounded(.toNearestOrEven))
+    case (.floor, nil), (.ceiling, nil), (.round, nil): .symbol("\(function.name)(\(label))")
     default: nil
     }
   }

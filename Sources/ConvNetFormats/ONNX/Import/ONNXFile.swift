@@ -22,6 +22,19 @@ public enum ONNXFile {
   ) throws -> Model {
     let source = try ONNXModel.read(path)
     let faithful = try ONNXImporter(source).model(inputShapes: inputShapes, values: values)
-    return faithful
+    do {
+      return try MoveTransposes().apply(to: faithful)
+    } catch let error as GraphError {
+      throw FileError(.malformed, "\(error)", at: path)
+    }
+  }
+
+  /// The names of a model's inputs, in the file's order.
+  ///
+  /// - Throws: `FileError`.
+  public static func inputNames(_ path: String) throws -> [String] {
+    let graph = try ONNXModel.read(path).graph
+    let stored = Set(graph.initializers.map(\.name))
+    return graph.inputs.map(\.name).filter { !stored.contains($0) }
   }
 }

@@ -17,9 +17,6 @@ final class ONNXImporter {
 
   /// Problems named in one message; the rest is counted.
   private static let problemLimit = 20
-  /// The operator sets that are read: from the first with today's broadcasting on.
-  private static let opsets = 7...Int64.max
-
   let source: ONNXModel
   let builder: GraphBuilder
   /// The version of ONNX's own operators.
@@ -48,10 +45,8 @@ final class ONNXImporter {
       throw FileError(
         .unsupported, "the model uses operators of \(domains), none of ONNX's own", at: source.path)
     }
-    guard Self.opsets.contains(version) else {
-      throw FileError(
-        .unsupported, "operator set \(version) is read from version \(Self.opsets.lowerBound) on",
-        at: source.path)
+    guard version >= 1 else {
+      throw FileError(.malformed, "there is no operator set \(version)", at: source.path)
     }
     opset = Int(clamping: version)
     // Parameters keep their names, whatever nodes are called.
@@ -145,6 +140,13 @@ final class ONNXImporter {
         case .symbol(let name): .symbol(name)
         case .unknown: .symbol("\(input.name).\(axis)")
         }
+      }
+    }
+    if let shape, let declared {
+      let fits = zip(declared, shape.dimensions).allSatisfy { $0.extent == nil || $0 == .fixed($1) }
+      guard fits, declared.count == shape.rank else {
+        values[input.name] = .missing
+        return note("is \(TensorType(elementType, declared)), not \(shape)", at: place)
       }
     }
     guard let dimensions = shape.map({ $0.dimensions.map(Dimension.fixed) }) ?? declared else {

@@ -46,11 +46,11 @@ extension ONNXOperators {
     }
     let binary: [String: BinaryFunction] = ["Sub": .subtract, "Mul": .multiply, "Div": .divide]
     for (name, function) in binary {
-      table[name] = one { node in try node.combine(function, node.input(0), node.input(1)) }
+      table[name] = one { node in try node.combine(function, node.input(0), node.aligned(1)) }
     }
     for (name, comparison) in comparisons {
       table[name] = one { node in
-        try node.add(.compare(comparison), node.input(0), node.input(1))
+        try node.add(.compare(comparison), node.input(0), node.aligned(1))
       }
     }
     return table
@@ -94,7 +94,7 @@ extension ONNXOperators {
       return node.isProduct(try node.input(1 - index)) ? .bias : .constant
     }
     return try node.combine(
-      .add, node.input(0, role: roles[0]), node.input(1, role: roles[1]))
+      .add, node.input(0, role: roles[0]), node.aligned(1, role: roles[1]))
   }
 
   /// The exponent may be of another type.
@@ -106,7 +106,7 @@ extension ONNXOperators {
     {
       return try node.map(.square, base)
     }
-    var exponent = try node.input(1)
+    var exponent = try node.aligned(1)
     if node.builder.type(of: exponent).elementType != type {
       exponent = try node.add(.cast(type), exponent)
     }
@@ -167,12 +167,33 @@ extension ONNXOperators {
   private static func parametricRelu(_ node: ONNXNodeImporter) throws -> Graph.ValueID {
     let x = try node.input(0)
     let negative = try node.map(.negate, node.map(.relu, node.map(.negate, x)))
-    let product = try node.combine(.multiply, negative, node.input(1))
+    var slope = try node.input(1)
+    if node.opset < 7, node.rank(slope) == 1 {
+      // One for each channel, which stand behind the batch.
+      slope = try node.trailing(slope, count: node.rank(x) - 2)
+    }
+    let product = try node.combine(.multiply, negative, slope)
     return try node.combine(.add, node.map(.relu, x), product)
   }
 }
 
 extension ONNXNodeImporter {
+  /// An operand as it is stretched to the first: before operator set 7, from an axis on.
+  func aligned(_ index: Int, role: ParameterRole = .constant) throws -> Graph.ValueID {
+    let operand = try input(index, role: role)
+    guard opset < 7, let axis = try int("axis") else { return operand }
+    let first = builder.type(of: try input(0))
+    return try trailing(
+      operand, count: first.rank - self.axis(axis, of: first) - rank(operand))
+  }
+
+  /// A value with axes of extent 1 behind its own.
+  func trailing(_ x: Graph.ValueID, count: Int) throws -> Graph.ValueID {
+    guard count > 0 else { return x }
+    let ones = [Reshape.Extent](repeating: .fixed(1), count: count)
+    return try add(.reshape(Reshape((0..<rank(x)).map { .copy($0) } + ones)), x)
+  }
+
   /// An operand of one number, where it is known before a run.
   func knownNumber(_ index: Int) throws -> Double? {
     let numbers = try stored(index)?.doubles ?? builder.knownNumbers(of: try input(index))

@@ -27,6 +27,7 @@ extension ONNXOperators {
     if let before { x = try node.map(before, x) }
     if !isIdentity {
       let axes = given.isEmpty ? Array(0..<type.rank) : given
+      if let empty = try emptyExtreme(node, type, axes, reduction, keepsAxes) { return empty }
       let operation = Operation.reduce(Reduce(reduction, axes: axes, keepsAxes: keepsAxes))
       if type.elementType.isFloatingPoint {
         x = try node.add(operation, x)
@@ -37,6 +38,36 @@ extension ONNXOperators {
       }
     }
     return try after.map { try node.map($0, x) } ?? x
+  }
+
+  /// The largest or smallest of nothing: what changes no other number.
+  private static func emptyExtreme(
+    _ node: ONNXNodeImporter, _ type: TensorType, _ axes: [Int], _ reduction: Reduction,
+    _ keepsAxes: Bool
+  ) throws -> Graph.ValueID? {
+    let reduced = Set(try axes.map { try node.axis($0, of: type) })
+    guard reduction == .maximum || reduction == .minimum,
+      reduced.contains(where: { type.dimensions[$0] == .fixed(0) })
+    else { return nil }
+    let extents = type.dimensions.indices.compactMap { axis -> Int? in
+      guard reduced.contains(axis) else { return type.dimensions[axis].extent ?? -1 }
+      return keepsAxes ? 1 : nil
+    }
+    guard !extents.contains(-1) else { throw node.unsupported("an empty reduction to open extents") }
+    let isLargest = reduction == .maximum
+    let least: Constant
+    switch type.elementType {
+    case .float32, .float64:
+      least = Constant(
+        numbers: [isLargest ? -.infinity : .infinity], shape: [], elementType: type.elementType)
+    case .bool: least = Constant(integers: [isLargest ? 0 : 1], shape: [], elementType: .bool)
+    case .uint8: least = Constant(integers: [isLargest ? 0 : 255], shape: [], elementType: .uint8)
+    case .int32:
+      let bound = Int64(isLargest ? Int32.min : Int32.max)
+      least = Constant(integers: [bound], shape: [], elementType: .int32)
+    case .int64: least = Constant(integers: [isLargest ? .min : .max], shape: [])
+    }
+    return try node.add(.broadcast(Broadcast(extents)), node.add(.constant(least), [])[0])
   }
 
   /// The axis of a softmax: before operator set 13 all axes from it on count as one.

@@ -11,7 +11,10 @@ extension ONNXOperators {
     },
     "Cast": one { try cast($0) },
     "Concat": one { node in
-      guard let axis = try node.int("axis") else { throw node.malformed("the axis is missing") }
+      // Operator sets before 4 joined channels unless told otherwise.
+      guard let axis = try node.int("axis") ?? (node.opset < 4 ? 1 : nil) else {
+        throw node.malformed("the axis is missing")
+      }
       return try node.add(.concatenate(Concatenate(axis: axis)), node.inputs())[0]
     },
     "Dropout": { try dropout($0) },
@@ -108,7 +111,7 @@ extension ONNXOperators {
       case "wrap": .wrap
       case let other: throw node.malformed("there is no mode \(FileError.quoted(other))")
       }
-    if let attribute = try node.ints("pads") {
+    if let attribute = try node.ints("pads") ?? node.ints("paddings") {
       return try node.deferred(.pad(mode), x, node.constant(attribute))
     }
     guard let axes = try node.integers(3) else {
@@ -229,7 +232,9 @@ extension ONNXOperators {
     ]
     let split = try node.deferred(
       .reshape(allowsZero: false), x, node.add(.concatenate(Concatenate(axis: 0)), parts)[0])
-    let gathered = try node.add(.transpose(Transpose([0, 3, 5, 1, 2, 4])), split)
+    let isColumnFirst = try node.string("mode", default: "DCR") == "CRD"
+    let order = isColumnFirst ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4]
+    let gathered = try node.add(.transpose(Transpose(order)), split)
     let (depth, overflow) = channels.multipliedReportingOverflow(by: block * block)
     guard !overflow else { throw node.malformed("blocks of \(block)") }
     let target = [batch, try node.constant([depth]), spatial[0], spatial[1]]
