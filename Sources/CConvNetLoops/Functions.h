@@ -139,10 +139,14 @@
       lastRow), (y, x, w, firstRow, lastRow))                                                     \
   X(void, max_pool_gradient, (float *dx, const float *dy, const float *x, const cnl_window        \
       *w), (dx, dy, x, w))                                                                        \
-  X(void, average_pool, (float *y, const float *x, const cnl_window *w, int countsPadding,        \
-      long firstRow, long lastRow), (y, x, w, countsPadding, firstRow, lastRow))                  \
-  X(void, average_pool_gradient, (float *dx, const float *dy, const cnl_window *w, int            \
-      countsPadding), (dx, dy, w, countsPadding))                                                 \
+  X(void, average_pool, (float *y, const float *x, const cnl_window *w, const float *rowCounts,   \
+      const float *columnCounts, long firstRow, long lastRow), (y, x, w, rowCounts,               \
+      columnCounts, firstRow, lastRow))                                                           \
+  X(void, average_pool_gradient, (float *dx, const float *dy, const cnl_window *w, const float    \
+      *rowCounts, const float *columnCounts), (dx, dy, w, rowCounts, columnCounts))               \
+  X(void, weighted_rows, (float *y, const float *x, long inner, const long *starts, const long    \
+      *indices, const float *weights, float empty, long first, long last), (y, x, inner,          \
+      starts, indices, weights, empty, first, last))                                              \
   X(void, softmax, (float *y, const float *x, long rows, long columns), (y, x, rows, columns))    \
   X(void, cross_entropy, (float *loss, const float *x, const int64_t *labels, float smoothing,    \
       long rows, long columns), (loss, x, labels, smoothing, rows, columns))                      \

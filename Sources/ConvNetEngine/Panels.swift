@@ -195,7 +195,7 @@ struct PanelProduct: Sendable {
   }
 }
 
-/// Packs a matrix [depth][columns] into panels, in pieces of one panel.
+/// Packs matrices [depth][columns] into panels, in pieces of one panel.
 final class PackStep: Step {
   let source: Buffer
   let target: Buffer
@@ -203,28 +203,35 @@ final class PackStep: Step {
   let columns: Int
   /// Whether the source is stored as [columns][depth].
   let isTransposed: Bool
+  let matrices: Int
   private let panels: PanelColumns
 
-  init(source: Buffer, target: Buffer, depth: Int, columns: Int, isTransposed: Bool) {
+  init(
+    source: Buffer, target: Buffer, depth: Int, columns: Int, isTransposed: Bool, matrices: Int
+  ) {
     self.source = source
     self.target = target
     self.depth = depth
     self.columns = columns
     self.isTransposed = isTransposed
+    self.matrices = matrices
     panels = PanelColumns(columns)
   }
 
-  var pieces: Int { panels.count }
+  var pieces: Int { matrices * panels.count }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let (column, width) = (panels.range(piece).lowerBound, panels.range(piece).count)
-    guard depth > 0 else { return }
-    let packed = context.floats(target) + column * depth
+    guard depth > 0, panels.count > 0 else { return }
+    let range = panels.range(piece % panels.count)
+    let (column, width) = (range.lowerBound, range.count)
+    let matrix = piece / panels.count * depth * columns
+    let packed = context.floats(target) + matrix + column * depth
+    let source = context.floats(source) + matrix
     if isTransposed {
       cnl_pack_panels_transposed(
-        packed, context.floats(source) + column * depth, depth, depth, width)
+        packed, source + column * depth, depth, depth, width)
     } else {
-      cnl_pack_panels(packed, context.floats(source) + column, columns, depth, width)
+      cnl_pack_panels(packed, source + column, columns, depth, width)
     }
   }
 }

@@ -25,7 +25,8 @@ struct PlanCompiler {
     var step: any Step
   }
 
-  let graph: Graph
+  /// What is compiled; operations that are computed by others add values of their own.
+  private(set) var graph: Graph
   let options: PlanOptions
   let kernels: PanelKernels
   private(set) var buffers: [Origin] = []
@@ -47,7 +48,7 @@ struct PlanCompiler {
   /// What steps read; sources of packed weights that are not among them are read by packing alone.
   private(set) var readBuffers: Set<Buffer> = []
   /// The node at work, for names and errors.
-  private(set) var node: Graph.Node
+  var node: Graph.Node
 
   init(graph: Graph, options: PlanOptions) throws {
     self.graph = graph
@@ -149,6 +150,14 @@ struct PlanCompiler {
   /// Lets the node's result share the bytes of a buffer.
   mutating func alias(_ buffer: Buffer, output index: Int = 0) {
     bufferOfValue[node.outputs[index]] = buffer
+  }
+
+  /// A float32 value that the graph does not have, in a buffer, or to be computed.
+  mutating func value(_ shape: Shape, _ buffer: Buffer?) -> Graph.ValueID {
+    graph.types.append(TensorType(.float32, shape))
+    let value = Graph.ValueID(graph.types.count - 1)
+    bufferOfValue[value] = buffer
+    return value
   }
 
   /// A buffer that only the node's own steps use.
@@ -275,6 +284,9 @@ struct PlanCompiler {
     case .softmax: try emitSoftmax()
     case .softmaxCrossEntropy(let a): try emitSoftmaxCrossEntropy(a)
     case .softmaxCrossEntropyGradient(let a): try emitSoftmaxCrossEntropyGradient(a)
+    case .transposedConvolution(let a): try emitTransposedConvolution(a)
+    case .resize(let a): try emitResize(a)
+    case .resizeGradient(let a): try emitResizeGradient(a)
     case .constant(let a): alias(constant(a.tensor))
     case .compare(let comparison): try emitCompare(comparison)
     case .select: try emitSelect()
@@ -283,7 +295,7 @@ struct PlanCompiler {
     case .padGradient(let a): try emitPadGradient(a)
     case .gather(let a): try emitGather(a)
     case .gatherGradient(let a): try emitGatherGradient(a)
-    case .transposedConvolution, .resize, .resizeGradient, .deferred:
+    case .deferred:
       throw unsupported("\(node.operation.name)")
     case .fused(let a): try emitFused(a)
     }

@@ -63,6 +63,9 @@ extension Operation {
     case .softmaxCrossEntropy(let a): return [a.evaluate(operand(0), labels: operand(1))]
     case .softmaxCrossEntropyGradient(let a):
       return [a.evaluateGradient(of: operand(0), operand(1), labels: operand(2))]
+    case .transposedConvolution(let a): return [a.evaluate(operands, shape)]
+    case .resize(let a): return [a.evaluate(operand(0), shape)]
+    case .resizeGradient(let a): return [a.evaluateGradient(dy: operand(0), shape)]
     case .constant(let a): return [a.tensor.doubles]
     case .compare(let comparison): return [comparison.evaluate(operand(0), operand(1), shape)]
     case .select: return [evaluateSelect(operands, shape)]
@@ -72,8 +75,6 @@ extension Operation {
     case .gather(let a): return [a.evaluate(operand(0), indices: operand(1), shape)]
     case .gatherGradient(let a):
       return [a.evaluateGradient(dy: operand(0), indices: operand(1), shape)]
-    case .transposedConvolution, .resize, .resizeGradient:
-      fatalError("\(name) is not evaluated yet.")
     case .deferred: fatalError("A graph of concrete shapes has no deferred operations.")
     case .fused: fatalError("A fused node is interpreted by its members.")
     }

@@ -57,8 +57,18 @@ extension LoopTests {
         let (x, dy) = (noise.integers(w.inputCount), noise.integers(w.outputCount))
         var inside = [Double](repeating: 0, count: w.outputHeight * w.outputWidth)
         w.forEachTap { o, _, _ in inside[o] += 1 }
-        for countsPadding in [Int32(0), 1] {
-          let count = inside.map { countsPadding == 1 ? Double(w.taps) : max($0, 1) }
+        for isMean in [false, true] {
+          // Any two numbers for each pixel, or the taps inside, where a window may have none.
+          let rows = (0..<w.outputHeight).map { row in
+            isMean ? Float(max(w.rowsInside(row), 1)) : Float(row % 3 + 1)
+          }
+          let columns = (0..<w.outputWidth).map { column in
+            isMean ? Float(max(w.columnsInside(column), 1)) : Float(column % 2 + 1)
+          }
+          let count = inside.indices.map {
+            Double(rows[$0 / w.outputWidth] * columns[$0 % w.outputWidth])
+          }
+          if isMean { #expect(zip(inside, count).allSatisfy { $0 == 0 || $0 == $1 }) }
           var y = [Double](repeating: 0, count: w.outputCount)
           var dx = [Double](repeating: 0, count: w.inputCount)
           w.forEachTap { o, _, p in
@@ -70,13 +80,13 @@ extension LoopTests {
           for i in y.indices { y[i] /= count[i / channels] }
           let output = Buffer(count: w.outputCount)
           let split = w.outputHeight / 2
-          cnl_average_pool(output.pointer, Buffer(x).pointer, &w, countsPadding, 0, split)
+          cnl_average_pool(output.pointer, Buffer(x).pointer, &w, rows, columns, 0, split)
           cnl_average_pool(
-            output.pointer, Buffer(x).pointer, &w, countsPadding, split, w.outputHeight)
+            output.pointer, Buffer(x).pointer, &w, rows, columns, split, w.outputHeight)
           // The sum is exact, the quotient rounds once.
           check(output, y, "average pool \(w.label)", bound: ulps(0.51))
           let gradient = Buffer(count: w.inputCount)
-          cnl_average_pool_gradient(gradient.pointer, Buffer(dy).pointer, &w, countsPadding)
+          cnl_average_pool_gradient(gradient.pointer, Buffer(dy).pointer, &w, rows, columns)
           // A rounding for each quotient and each addition of at most `taps` terms of at most 4.
           let bound = Double(2 * w.taps) * 4 * Double(w.taps) * 0x1p-24
           check(gradient, dx, "average pool gradient \(w.label)") { _, _ in bound }

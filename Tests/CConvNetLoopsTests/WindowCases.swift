@@ -60,6 +60,15 @@ extension cnl_window {
     return 0..<height ~= iy && 0..<width ~= ix ? iy * width + ix : nil
   }
 
+  /// Taps of an output row or column that fall inside.
+  func rowsInside(_ row: Int) -> Int {
+    (0..<kernelHeight).count { 0..<height ~= row * strideHeight - padTop + $0 * dilationHeight }
+  }
+
+  func columnsInside(_ column: Int) -> Int {
+    (0..<kernelWidth).count { 0..<width ~= column * strideWidth - padLeft + $0 * dilationWidth }
+  }
+
   /// Visits (output pixel, tap, input pixel) of every tap inside, in window order.
   func forEachTap(_ body: (Int, Int, Int) -> Void) {
     for o in 0..<outputHeight * outputWidth {

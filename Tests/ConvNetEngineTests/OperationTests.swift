@@ -106,6 +106,23 @@ import Testing
       [1, 9, 9, 4], Window(kernel: [2, 3], stride: [2, 1], dilation: [2, 2], padding: .sameLower)
     ),
     ([3, 4, 4, 33], Window(kernel: [4, 4], padding: .valid)),
+    (
+      [2, 8, 6, 5], Window(kernel: [3, 2], stride: [2, 4], padding: .explicit(1), roundsUp: true)
+    ),
+    (
+      [1, 7, 9, 18],
+      Window(kernel: [3, 3], stride: [3, 2], dilation: [1, 2], padding: .valid, roundsUp: true)
+    ),
+    // Sequences and volumes.
+    ([3, 11, 17], Window(kernel: [3], stride: [2], padding: .same)),
+    ([1, 7, 1], Window(kernel: [2], stride: [3], padding: .valid, roundsUp: true)),
+    ([2, 4, 5, 3, 3], Window(kernel: [2, 3, 2], stride: [2, 1, 2], padding: .same)),
+    (
+      [1, 5, 4, 5, 4],
+      Window(
+        kernel: [3, 2, 2], stride: [1, 2, 3], dilation: [2, 1, 2],
+        padding: .explicit(before: [2, 1, 0], after: [1, 0, 2]), roundsUp: true)
+    ),
   ]
 
   @Test(arguments: windows) func poolingAgrees(_ form: (shape: Shape, window: Window)) throws {
@@ -116,6 +133,16 @@ import Testing
         .averagePool(AveragePool(window: form.window, countsPadding: countsPadding)), [x],
         tolerance: { _ in Tolerance.bound(terms: 16, maxA: 20, maxB: 1) })
     }
+  }
+
+  @Test func volumesTakeTheFirstMaximumAndNaN() throws {
+    // Ties in planes, rows and columns; one window of two has a NaN.
+    var values = TestData.integers([1, 4, 4, 4, 2], in: 0...1, seed: 16).floats
+    values[37] = .nan
+    let x = Tensor(values, shape: [1, 4, 4, 4, 2])
+    try checkOperation(.maxPool(Window(kernel: [2, 2, 2], padding: .valid)), [x])
+    try checkOperation(
+      .maxPool(Window(kernel: [3, 3, 3], stride: [2, 2, 2], padding: .same)), [x])
   }
 
   @Test func matrixProductsAgree() throws {
@@ -130,6 +157,29 @@ import Testing
         try checkOperation(operation, [a, b], parameters: [1])
       }
     }
+  }
+
+  static let batches: [(a: Shape, b: Shape)] = [
+    ([2, 3, 4], [4, 5]), ([2, 3, 65, 33], [33, 70]), ([3, 4], [2, 4, 5]),
+    ([3, 1, 7, 9], [2, 9, 66]), ([2, 97, 30], [1, 30, 17]), ([2, 2, 3, 4], [2, 1, 4, 3]),
+    ([0, 3, 4], [4, 5]),
+  ]
+
+  @Test(arguments: batches, [(false, false), (true, false), (false, true), (true, true)])
+  func productsOfManyMatricesAgree(
+    _ shapes: (a: Shape, b: Shape), _ transposes: (left: Bool, right: Bool)
+  ) throws {
+    func stored(_ shape: Shape, _ isTransposed: Bool) -> Shape {
+      let last = shape.dimensions.suffix(2)
+      return Shape(shape.dimensions.dropLast(2) + (isTransposed ? last.reversed() : Array(last)))
+    }
+    let a = TestData.integers(stored(shapes.a, transposes.left), in: -3...3, seed: 17)
+    let b = TestData.integers(stored(shapes.b, transposes.right), in: -3...3, seed: 18)
+    let bias = TestData.integers([shapes.b[shapes.b.rank - 1]], in: -5...5, seed: 19)
+    let operation = Operation.matrixMultiply(
+      MatrixMultiply(transposesLeft: transposes.left, transposesRight: transposes.right))
+    try checkOperation(operation, [a, b, bias])
+    try checkOperation(operation, [a, b], parameters: [1])
   }
 
   @Test func shapingAgrees() throws {
@@ -169,6 +219,21 @@ import Testing
           tolerance: { _ in bound })
       }
     }
+  }
+
+  @Test func softmaxTakesAnyRankAndExtremes() throws {
+    var values = TestData.uniform([2, 3, 4, 21], in: -8...8, seed: 20).floats
+    // Rows of very large and very small numbers, and of −∞ beside a number.
+    for column in 0..<21 {
+      values[column] *= 1e37
+      values[21 + column] = column == 5 ? -3 : -.infinity
+      values[42 + column] += 1e4
+    }
+    let x = Tensor(values, shape: [2, 3, 4, 21])
+    // 1e4 + x is off by 2⁻¹¹ as data; shifted arguments are exact then.
+    let bound = Tolerance.bound(terms: 21 + 16, maxA: 16, maxB: 3)
+    try checkOperation(.softmax, [x], tolerance: { _ in bound })
+    try checkOperation(.softmax, [TestData.uniform([5], seed: 21)], tolerance: { _ in bound })
   }
 
   @Test func dropoutAgrees() throws {

@@ -66,7 +66,7 @@ import Testing
     expectRefusal("a") { $0.convolution(0, kernel: 1, name: "a") }
     expectRefusal("a") { $0.convolution(4, kernel: 0, name: "a") }
     expectRefusal("a") { $0.convolution(4, kernel: 1, groups: 3, name: "a") }
-    expectRefusal("a") { $0.dense(4, name: "a") }
+    expectRefusal("a") { $0.dense(0, name: "a") }
     expectRefusal("a.moments") { $0.batchNormalization(decay: .keepOld(1.5), name: "a") }
     expectRefusal("dropout1") { $0.dropout(1) }
   }

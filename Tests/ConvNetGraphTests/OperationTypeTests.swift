@@ -41,6 +41,37 @@ import Testing
     expectRefusal(grouped, TensorType([1, 2, 2, 3]), TensorType([1, 1, 1, 4]))
   }
 
+  @Test func infersTransposedConvolutions() throws {
+    let window = Window(kernel: [3, 2], stride: [2, 3], padding: .explicit(1))
+    let transposed = Operation.transposedConvolution(
+      TransposedConvolution(Convolution(window: window), outputPadding: [1, 2]))
+    let (x, w) = (TensorType(["N", 4, 5, 6]), TensorType([3, 2, 7, 6]))
+    #expect(try type(transposed, x, w, TensorType([7])) == TensorType(["N", 8, 14, 7]))
+    expectRefusal(transposed, x, TensorType([3, 2, 7, 5]))
+    expectRefusal(transposed, x, w, TensorType([6]))
+    var same = window
+    same.padding = .same
+    expectRefusal(
+      .transposedConvolution(TransposedConvolution(Convolution(window: same))), x, w,
+      code: .invalidAttribute)
+    // As much output padding as stride would be another extent's convolution.
+    expectRefusal(
+      .transposedConvolution(
+        TransposedConvolution(Convolution(window: window), outputPadding: [2, 0])), x, w)
+  }
+
+  @Test func infersProductsOfManyMatrices() throws {
+    let product = Operation.matrixMultiply(MatrixMultiply(transposesRight: true))
+    #expect(
+      try type(product, TensorType(["N", 8, 5, 4]), TensorType([8, 3, 4]))
+        == TensorType(["N", 8, 5, 3]))
+    #expect(
+      try type(product, TensorType(["N", "L", 4]), TensorType([3, 4]), TensorType([3]))
+        == TensorType(["N", "L", 3]))
+    expectRefusal(product, TensorType([2, 5, 4]), TensorType([3, 3, 4]))
+    expectRefusal(product, TensorType([4]), TensorType([3, 4]))
+  }
+
   @Test func infersGradientsOfConvolutions() throws {
     let convolution = Convolution(window: Window(kernel: [3, 3], stride: [2, 2], padding: .same))
     let (x, w) = (TensorType(["N", 7, 8, 2]), TensorType([3, 3, 2, 5]))

@@ -1,4 +1,5 @@
 import ConvNetGraph
+import Foundation
 import Testing
 
 @Suite struct WindowTests {
@@ -23,6 +24,35 @@ import Testing
     try window.check()
     let axis = try window.axis(0, input: input)
     #expect([axis.output, axis.before, axis.after] == expected)
+  }
+
+  /// Output extents rounded up: the last window begins inside the input or the padding before it.
+  @Test(
+    arguments: [
+      // input, kernel, stride, before, after → output
+      (3, 2, 2, 0, 0, 2), (4, 3, 2, 1, 1, 3), (3, 2, 2, 1, 1, 2), (5, 2, 3, 0, 1, 2),
+      (6, 2, 2, 0, 0, 3), (2, 3, 2, 0, 0, 1), (32, 3, 2, 0, 0, 16),
+    ])
+  func roundsUp(
+    _ input: Int, _ kernel: Int, _ stride: Int, _ before: Int, _ after: Int, _ expected: Int
+  ) throws {
+    let window = Window(
+      kernel: [kernel], stride: [stride], padding: .explicit(before: [before], after: [after]),
+      roundsUp: true)
+    #expect(try window.axis(0, input: input).output == expected)
+    let convolution = Operation.convolution(Convolution(window: window))
+    #expect(throws: GraphError.self) {
+      try convolution.outputTypes([TensorType([1, 32, 1]), TensorType([.fixed(kernel), 1, 1])])
+    }
+  }
+
+  @Test func readsWhatKnewNoRounding() throws {
+    let window = Window(kernel: [3], stride: [2], padding: .same, roundsUp: true)
+    #expect(
+      try JSONDecoder().decode(Window.self, from: JSONEncoder().encode(window)) == window)
+    let old = #"{"kernel":[3],"stride":[2],"dilation":[1],"padding":{"same":{}}}"#
+    let read = try JSONDecoder().decode(Window.self, from: Data(old.utf8))
+    #expect(read == Window(kernel: [3], stride: [2], padding: .same))
   }
 
   @Test(arguments: [

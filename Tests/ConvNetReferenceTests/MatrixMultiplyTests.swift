@@ -28,6 +28,40 @@ import Testing
     #expect(c.values == [13, 24, 16, 28])
   }
 
+  @Test func multipliesMatrixByMatrix() throws {
+    // Two matrices of the left, one of the right, then the other way round.
+    let a = ReferenceTensor([1, 2, 3, 4], shape: [2, 1, 2])
+    let b = ReferenceTensor([10, 1], shape: [2, 1])
+    let c = try evaluateInReference(.matrixMultiply(MatrixMultiply()), a, b)[0]
+    #expect(c.shape == [2, 1, 1])
+    #expect(c.values == [12, 34])
+    let d = try evaluateInReference(
+      .matrixMultiply(MatrixMultiply(transposesLeft: true, transposesRight: true)), b, a)[0]
+    #expect(d.shape == [2, 1, 1])
+    #expect(d.values == [12, 34])
+  }
+
+  static let batches: [(a: Shape, b: Shape)] = [
+    ([2, 3, 4], [4, 2]), ([3, 4], [2, 4, 2]), ([2, 1, 3, 4], [3, 4, 2]),
+    ([2, 2, 3, 4], [1, 4, 2]),
+  ]
+
+  @Test(arguments: batches, [(false, false), (true, false), (false, true), (true, true)])
+  func hasAGradientInBatches(_ shapes: (a: Shape, b: Shape), _ transposes: (Bool, Bool)) throws {
+    func stored(_ shape: Shape, _ isTransposed: Bool) -> Shape {
+      let last = shape.dimensions.suffix(2)
+      return Shape(shape.dimensions.dropLast(2) + (isTransposed ? last.reversed() : Array(last)))
+    }
+    try checkGradient(
+      of: .matrixMultiply(
+        MatrixMultiply(transposesLeft: transposes.0, transposesRight: transposes.1)),
+      [
+        TestData.doubles(stored(shapes.a, transposes.0), seed: 1),
+        TestData.doubles(stored(shapes.b, transposes.1), seed: 2),
+        TestData.doubles([2], seed: 3),
+      ])
+  }
+
   @Test(arguments: [false, true], [false, true])
   func hasAGradient(_ left: Bool, _ right: Bool) throws {
     let operation = Operation.matrixMultiply(

@@ -60,7 +60,31 @@ import Testing
       try evaluateInReference(.averagePool(AveragePool(window: window)), x)[0].values == [2.5, 25])
   }
 
+  @Test func roundsUp() throws {
+    let x = ReferenceTensor([1, 2, 6], shape: [1, 3, 1])
+    func window(_ kernel: Int, _ stride: Int, _ before: Int, _ after: Int) -> Window {
+      Window(
+        kernel: [kernel], stride: [stride], padding: .explicit(before: [before], after: [after]),
+        roundsUp: true)
+    }
+    func mean(_ window: Window, countsPadding: Bool) throws -> [Double] {
+      let pool = AveragePool(window: window, countsPadding: countsPadding)
+      return try evaluateInReference(.averagePool(pool), x)[0].values
+    }
+    #expect(try evaluateInReference(.maxPool(window(2, 2, 0, 0)), x)[0].values == [2, 6])
+    // What lies beyond the declared padding counts nowhere, the padding where it is asked to.
+    #expect(try mean(window(2, 2, 0, 0), countsPadding: true) == [1.5, 6])
+    #expect(try mean(window(3, 2, 0, 1), countsPadding: false) == [3, 6])
+    #expect(try mean(window(3, 2, 0, 1), countsPadding: true) == [3, 3])
+    // A third window would begin in the padding at the end.
+    #expect(try mean(window(2, 2, 1, 1), countsPadding: true) == [0.5, 4])
+    // A window larger than the input.
+    #expect(try evaluateInReference(.maxPool(window(5, 3, 0, 0)), x)[0].values == [6])
+  }
+
   static let windows: [Window] = [
+    Window(kernel: [3, 2], stride: [2, 4], padding: .explicit(1), roundsUp: true),
+    Window(kernel: [2, 3], stride: [3, 2], dilation: [2, 2], padding: .valid, roundsUp: true),
     Window(kernel: [2, 2], stride: [2, 2], padding: .valid),
     Window(kernel: [3, 3], stride: [2, 2], padding: .same),
     Window(kernel: [3, 2], stride: [1, 2], padding: .sameLower),

@@ -32,6 +32,7 @@
 #include "Winograd.h"
 #include "WinogradGradient.h"
 #include "Pooling.h"
+#include "Resize.h"
 #include "Softmax.h"
 #include "Random.h"
 #include "Optimizers.h"

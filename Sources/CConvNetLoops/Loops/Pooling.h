@@ -47,16 +47,9 @@ INLINE void pool_whole(
   if (part) store_part(y + c, pool_largest(K, x + c, row, column, part), part);
 }
 
-/// What an average divides by; never 0, so a window wholly outside averages to 0.
-INLINE float pool_count(const cnl_window *w, int countsPadding, tap_range v, tap_range h) {
-  const long inside = (v.last - v.first) * (h.last - h.first);
-  const long count = countsPadding ? w->kernelHeight * w->kernelWidth : inside;
-  return count > 0 ? (float)count : 1;
-}
-
 INLINE void pool_rows(
-    const int kind, float *y, const float *x, const cnl_window *w, int countsPadding, long firstRow,
-    long lastRow) {
+    const int kind, float *y, const float *x, const cnl_window *w, const float *rowCounts,
+    const float *columnCounts, long firstRow, long lastRow) {
   const long C = w->channels, row = w->dilationHeight * w->width * C, column = w->dilationWidth * C;
   // The kernels of 2 × 2 and 3 × 3 are unrolled.
   const long side = w->kernelHeight == w->kernelWidth ? w->kernelWidth : 0;
@@ -64,7 +57,7 @@ INLINE void pool_rows(
     const tap_range v = vertical_taps(w, oy);
     for (long ox = 0; ox < w->outputWidth; ox++) {
       const tap_range h = horizontal_taps(w, ox);
-      const float n = kind == POOL_AVERAGE ? pool_count(w, countsPadding, v, h) : 1;
+      const float n = kind == POOL_AVERAGE ? rowCounts[oy] * columnCounts[ox] : 1;
       float *o = y + (oy * w->outputWidth + ox) * C;
       if (kind == POOL_MAXIMUM && v.last - v.first == side && h.last - h.first == side) {
         const float *first = x + pixel_index(w, oy, ox, 0, 0);
@@ -86,13 +79,13 @@ INLINE void pool_rows(
 }
 
 static void max_pool(float *y, const float *x, const cnl_window *w, long firstRow, long lastRow) {
-  pool_rows(POOL_MAXIMUM, y, x, w, 0, firstRow, lastRow);
+  pool_rows(POOL_MAXIMUM, y, x, w, 0, 0, firstRow, lastRow);
 }
 
 static void average_pool(
-    float *y, const float *x, const cnl_window *w, int countsPadding, long firstRow,
-    long lastRow) {
-  pool_rows(POOL_AVERAGE, y, x, w, countsPadding, firstRow, lastRow);
+    float *y, const float *x, const cnl_window *w, const float *rowCounts,
+    const float *columnCounts, long firstRow, long lastRow) {
+  pool_rows(POOL_AVERAGE, y, x, w, rowCounts, columnCounts, firstRow, lastRow);
 }
 
 /// First find the winning tap of each lane, then add dy where the tap is the winner. `x` and `dx`
@@ -162,7 +155,8 @@ static void max_pool_gradient(float *dx, const float *dy, const float *x, const 
 }
 
 static void average_pool_gradient(
-    float *dx, const float *dy, const cnl_window *w, int countsPadding) {
+    float *dx, const float *dy, const cnl_window *w, const float *rowCounts,
+    const float *columnCounts) {
   const long C = w->channels;
   long zeroed = 0;
   for (long oy = 0; oy < w->outputHeight; oy++) {
@@ -170,7 +164,7 @@ static void average_pool_gradient(
     zeroed = zero_rows(dx, w, zeroed, window_end(w, oy));
     for (long ox = 0; ox < w->outputWidth; ox++) {
       const tap_range h = horizontal_taps(w, ox);
-      const float count = pool_count(w, countsPadding, v, h);
+      const float count = rowCounts[oy] * columnCounts[ox];
       const float *g = dy + (oy * w->outputWidth + ox) * C;
       for (long ky = v.first; ky < v.last; ky++) {
         for (long kx = h.first; kx < h.last; kx++) {

@@ -322,12 +322,22 @@ void cnl_winograd_filter_gradient(
 void cnl_max_pool(float *y, const float *x, const cnl_window *w, long firstRow, long lastRow);
 /// dx of a whole image, overwritten. dy goes to the first maximum (or NaN) in window order.
 void cnl_max_pool_gradient(float *dx, const float *dy, const float *x, const cnl_window *w);
-/// Divides by kernelHeight·kernelWidth if `countsPadding`, else by the pixels inside.
+/// Sums of the pixels inside, divided by rowCounts[row]·columnCounts[column] of the output pixel.
 void cnl_average_pool(
-    float *y, const float *x, const cnl_window *w, int countsPadding, long firstRow, long lastRow);
+    float *y, const float *x, const cnl_window *w, const float *rowCounts,
+    const float *columnCounts, long firstRow, long lastRow);
 /// dx of a whole image, overwritten.
 void cnl_average_pool_gradient(
-    float *dx, const float *dy, const cnl_window *w, int countsPadding);
+    float *dx, const float *dy, const cnl_window *w, const float *rowCounts,
+    const float *columnCounts);
+
+// MARK: Resizing an axis
+
+/// Row o of y, `inner` floats, is Σ weights[t]·(row indices[t] of x) over starts[o] ≤ t < starts[o + 1],
+/// added in this order; `empty` where there is no t. Rows [first, last).
+void cnl_weighted_rows(
+    float *y, const float *x, long inner, const long *starts, const long *indices,
+    const float *weights, float empty, long first, long last);
 
 // MARK: Softmax over columns
 

@@ -75,7 +75,7 @@ extension PlanCompiler {
   private func bandMember(
     _ node: Graph.Node, _ strategy: ConvolutionStrategy
   ) throws -> ConvolutionBand.Member? {
-    guard let member = ConvolutionBand.Member(node),
+    guard let member = ConvolutionBand.Member(node), member.convolution.window.rank < 3,
       ConvolutionStrategy.choose(try shape(of: member), options: options) == strategy
     else { return nil }
     if let residual = member.epilogue.residual,

@@ -4,6 +4,9 @@ import ConvNetGraph
 extension PlanCompiler {
   /// y = x ∗ w + b, by the strategy that the table gives.
   mutating func emitConvolution(_ convolution: Convolution, epilogue: Epilogue) throws {
+    if convolution.window.rank == 3 {
+      return try emitVolume(convolution, epilogue: epilogue)
+    }
     let whole = try convolutionShape(convolution, input: node.inputs[0], filter: node.inputs[1])
     let (x, filter) = (input(0), input(1))
     let biasIndex = epilogue.residual == 2 || node.inputs.count < 3 ? nil : 2

@@ -5,6 +5,7 @@ import OpenBLAS
 extension PlanCompiler {
   /// dw[u,v,c,k] = Σ x[…]·dy[…] over all pixels of all images.
   mutating func emitConvolutionFilterGradient(_ convolution: Convolution) throws {
+    if convolution.window.rank == 3 { return try emitVolumeFilterGradient(convolution) }
     var shape = try convolutionShape(convolution, input: node.inputs[1], filter: node.inputs[2])
     let (dy, x) = (input(0), input(1))
     var count = shape.depth * shape.filters

@@ -4,19 +4,30 @@ import ConvNetGraph
 extension PlanCompiler {
   /// dx = adjoint of the convolution, applied to dy.
   mutating func emitConvolutionInputGradient(_ convolution: Convolution) throws {
-    var shape = try convolutionShape(convolution, input: node.inputs[2], filter: node.inputs[1])
+    if convolution.window.rank == 3 { return try emitVolumeInputGradient(convolution) }
+    try emitAdjoint(
+      convolutionShape(convolution, input: node.inputs[2], filter: node.inputs[1]), bias: nil)
+  }
+
+  /// The adjoint of a convolution, applied to the first operand, with the second as the filter.
+  mutating func emitAdjoint(_ whole: ConvolutionShape, bias: Buffer?) throws {
+    var shape = whole
     let (dy, filter) = (input(0), input(1))
     if shape.isDepthwise {
       let dx = try output()
       emit(
         DepthwiseInputGradient(shape: shape, dy: dy, filter: filter, dx: dx), reads: [dy, filter],
         writes: [dx])
+      if let bias {
+        emitBias(
+          bias, to: dx, rows: shape.images * shape.height * shape.width, columns: shape.channels)
+      }
       return
     }
     if ConvolutionStrategy.choose(shape, options: options) == .winograd {
       let adjoint = ConvolutionShape(adjointOf: shape)
       return try emitWinograd(
-        adjoint, x: dy, filter: filter, bias: zeros(adjoint.filters), residual: nil,
+        adjoint, x: dy, filter: filter, bias: bias ?? zeros(adjoint.filters), residual: nil,
         epilogue: .none, isAdjoint: true)
     }
     shape = ConvolutionShape(trimming: shape)
@@ -36,14 +47,14 @@ extension PlanCompiler {
       packed = temporary(floats: count)
       emit(step(filter, packed), reads: [filter], writes: [packed], suffix: "pack")
     }
-    let zeros = zeros(shape.channels)
+    let row = bias ?? zeros(shape.channels)
     let dx = try output()
     for (index, phase) in phases.enumerated() where phase.pixels > 0 {
       emit(
         ConvolutionInputGradientPhase(
-          shape: shape, phase: phase, kernels: kernels, dy: dy, packed: packed, zeros: zeros,
-          dx: dx),
-        reads: [dy, packed, zeros], writes: [dx], suffix: "phase\(index)")
+          shape: shape, phase: phase, kernels: kernels, dy: dy, packed: packed, bias: row,
+          hasBias: bias != nil, dx: dx),
+        reads: [dy, packed, row], writes: [dx], suffix: "phase\(index)")
     }
   }
 }
@@ -124,7 +135,7 @@ final class ConvolutionInputGradientPhase: Step {
   let tiles: RowTiles
   let dy: Buffer
   let packed: Buffer
-  let zeros: Buffer
+  let bias: Buffer
   let dx: Buffer
   /// Whether the phase is every pixel, so that products are written where they belong.
   let isDense: Bool
@@ -133,17 +144,17 @@ final class ConvolutionInputGradientPhase: Step {
 
   init(
     shape: ConvolutionShape, phase: GradientPhase, kernels: PanelKernels, dy: Buffer,
-    packed: Buffer, zeros: Buffer, dx: Buffer
+    packed: Buffer, bias: Buffer, hasBias: Bool, dx: Buffer
   ) {
     self.shape = shape
     self.phase = phase
     self.dy = dy
     self.packed = packed
-    self.zeros = zeros
+    self.bias = bias
     self.dx = dx
     product = PanelProduct(
       depth: phase.taps * shape.groupFilters, columns: shape.groupChannels, kernels: kernels,
-      epilogue: .none, hasBias: false)
+      epilogue: .none, hasBias: hasBias)
     tiles = RowTiles(
       rowCount: shape.images * phase.pixels, depth: product.depth, panels: product.panelCount,
       block: kernels.rows(depth: product.depth))
@@ -174,16 +185,17 @@ final class ConvolutionInputGradientPhase: Step {
         firstChannel: group * shape.groupFilters, channelCount: shape.groupFilters, rows: rows)
     }
     let target = context.floats(dx) + group * shape.groupChannels
+    let bias = context.floats(bias) + group * shape.groupChannels
     if isDense {
       product.run(
         panels: panels, rows: rows.count, a: a, lda: isPointwise ? shape.filters : tiles.rowStride,
         b: filter, c: target + rows.lowerBound * shape.channels, ldc: shape.channels,
-        bias: context.floats(zeros), residual: nil)
+        bias: bias, residual: nil)
     } else {
       let result = tile + tiles.byteCount / 4
       product.run(
         panels: panels, rows: rows.count, a: a, lda: tiles.rowStride, b: filter, c: result,
-        ldc: shape.groupChannels, bias: context.floats(zeros), residual: nil)
+        ldc: shape.groupChannels, bias: bias, residual: nil)
       scatter(result, rows: rows, panels: panels, to: target)
     }
   }

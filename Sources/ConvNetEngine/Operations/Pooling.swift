@@ -11,51 +11,94 @@ extension PlanCompiler {
   }
 
   private mutating func emitPool(_ kind: PoolStep.Kind, _ window: Window) throws {
-    let geometry = try poolGeometry(window, input: node.inputs[0])
-    let x = input(0)
-    let y = try output()
-    emit(PoolStep(kind, geometry: geometry, x: x, y: y), reads: [x], writes: [y])
+    let passes = try poolPasses(window, input: node.inputs[0])
+    var x = input(0)
+    for (index, geometry) in passes.enumerated() {
+      let y =
+        index == passes.count - 1
+        ? try output() : temporary(floats: geometry.images * geometry.outputSize)
+      emit(PoolStep(kind, geometry: geometry, x: x, y: y), reads: [x], writes: [y])
+      x = y
+    }
   }
 
   mutating func emitMaxPoolGradient(_ window: Window) throws {
-    let geometry = try poolGeometry(window, input: node.inputs[1])
-    let (dy, x) = (input(0), input(1))
-    let dx = try output()
-    emit(
-      PoolGradientStep(.maximum, geometry: geometry, dy: dy, x: x, dx: dx), reads: [dy, x],
-      writes: [dx])
+    try emitPoolGradient(.maximum, window)
   }
 
   mutating func emitAveragePoolGradient(_ pool: AveragePool) throws {
-    let geometry = try poolGeometry(pool.window, input: node.inputs[1])
-    let dy = input(0)
-    let dx = try output()
-    emit(
-      PoolGradientStep(
-        .average(countsPadding: pool.countsPadding), geometry: geometry, dy: dy, x: dy, dx: dx),
-      reads: [dy], writes: [dx])
+    try emitPoolGradient(.average(countsPadding: pool.countsPadding), pool.window)
   }
 
-  private func poolGeometry(_ window: Window, input: Graph.ValueID) throws -> PoolGeometry {
-    guard window.rank == 2 else {
+  /// From the last pass to the first; a maximum is looked for again in what each pass took.
+  private mutating func emitPoolGradient(_ kind: PoolStep.Kind, _ window: Window) throws {
+    let passes = try poolPasses(window, input: node.inputs[1])
+    var dy = input(0)
+    var taken = [dy]
+    if case .maximum = kind {
+      taken[0] = input(1)
+      for geometry in passes.dropLast() {
+        let x = taken[taken.count - 1]
+        let y = temporary(floats: geometry.images * geometry.outputSize)
+        emit(
+          PoolStep(kind, geometry: geometry, x: x, y: y), reads: [x], writes: [y], suffix: "again")
+        taken.append(y)
+      }
+    }
+    for (index, geometry) in passes.enumerated().reversed() {
+      let x = taken.popLast() ?? dy
+      let dx =
+        index == 0 ? try output() : temporary(floats: geometry.images * geometry.inputSize)
+      emit(
+        PoolGradientStep(kind, geometry: geometry, dy: dy, x: x, dx: dx), reads: [dy, x],
+        writes: [dx])
+      dy = dx
+    }
+  }
+
+  private func poolPasses(_ window: Window, input: Graph.ValueID) throws -> [PoolGeometry] {
+    guard (1...3).contains(window.rank) else {
       throw unsupported("pooling over \(window.rank) spatial dimensions")
     }
-    return try PoolGeometry(window, shape(input))
+    return try PoolGeometry.passes(window, shape(input))
   }
 }
 
-/// Pooling with every number known.
+/// Pooling of images with every number known.
 struct PoolGeometry: Sendable {
   let images: Int
   let vertical: Window.Axis
   let horizontal: Window.Axis
   let channels: Int
 
-  init(_ window: Window, _ input: Shape) throws {
-    images = input[0]
-    vertical = try window.axis(0, input: input[1])
-    horizontal = try window.axis(1, input: input[2])
-    channels = input[3]
+  /// The passes over images that make up a pooling.
+  ///
+  /// A sequence is an image of one row. A volume is pooled plane by plane and then over its planes, with all
+  /// of a plane as channels: maxima are maxima of maxima, the first of equals is in the first of the
+  /// planes that have it, and means are means of means, because the number of taps inside is a product of
+  /// numbers along the axes.
+  static func passes(_ window: Window, _ input: Shape) throws -> [PoolGeometry] {
+    let one = Window.Axis(input: 1, output: 1, kernel: 1)
+    let axes = try (0..<window.rank).map { try window.axis($0, input: input[1 + $0]) }
+    let (images, channels) = (input[0], input[input.rank - 1])
+    func pass(_ images: Int, _ v: Window.Axis, _ h: Window.Axis, _ channels: Int) -> PoolGeometry {
+      PoolGeometry(images: images, vertical: v, horizontal: h, channels: channels)
+    }
+    switch axes.count {
+    case 1: return [pass(images, one, axes[0], channels)]
+    case 2: return [pass(images, axes[0], axes[1], channels)]
+    default:
+      let planes = pass(images * axes[0].input, axes[1], axes[2], channels)
+      return [planes, pass(images, axes[0], one, planes.outputSize)]
+    }
+  }
+
+  /// What sums are divided by in each row and each column; a product of two.
+  func counts(countsPadding: Bool) -> (rows: [Float], columns: [Float]) {
+    func counts(_ axis: Window.Axis) -> [Float] {
+      (0..<axis.output).map { Float(axis.taps(at: $0, countingPadding: countsPadding)) }
+    }
+    return (counts(vertical), counts(horizontal))
   }
 
   var inputSize: Int { vertical.input * horizontal.input * channels }
@@ -76,10 +119,16 @@ final class PoolStep: Step {
   enum Kind: Sendable {
     case maximum
     case average(countsPadding: Bool)
+
+    func counts(_ geometry: PoolGeometry) -> (rows: [Float], columns: [Float]) {
+      guard case .average(let countsPadding) = self else { return ([], []) }
+      return geometry.counts(countsPadding: countsPadding)
+    }
   }
 
   let kind: Kind
   let geometry: PoolGeometry
+  let counts: (rows: [Float], columns: [Float])
   let rows: Pieces
   let x: Buffer
   let y: Buffer
@@ -87,6 +136,7 @@ final class PoolStep: Step {
   init(_ kind: Kind, geometry: PoolGeometry, x: Buffer, y: Buffer) {
     self.kind = kind
     self.geometry = geometry
+    counts = kind.counts(geometry)
     self.x = x
     self.y = y
     let row = geometry.horizontal.input * geometry.channels
@@ -103,8 +153,9 @@ final class PoolStep: Step {
     var window = geometry.window
     switch kind {
     case .maximum: cnl_max_pool(y, x, &window, range.lowerBound, range.upperBound)
-    case .average(let countsPadding):
-      cnl_average_pool(y, x, &window, countsPadding ? 1 : 0, range.lowerBound, range.upperBound)
+    case .average:
+      cnl_average_pool(
+        y, x, &window, counts.rows, counts.columns, range.lowerBound, range.upperBound)
     }
   }
 }
@@ -113,6 +164,7 @@ final class PoolStep: Step {
 final class PoolGradientStep: Step {
   let kind: PoolStep.Kind
   let geometry: PoolGeometry
+  let counts: (rows: [Float], columns: [Float])
   let dy: Buffer
   let x: Buffer
   let dx: Buffer
@@ -120,6 +172,7 @@ final class PoolGradientStep: Step {
   init(_ kind: PoolStep.Kind, geometry: PoolGeometry, dy: Buffer, x: Buffer, dx: Buffer) {
     self.kind = kind
     self.geometry = geometry
+    counts = kind.counts(geometry)
     self.dy = dy
     self.x = x
     self.dx = dx
@@ -134,8 +187,8 @@ final class PoolGradientStep: Step {
     switch kind {
     case .maximum:
       cnl_max_pool_gradient(dx, dy, context.floats(x) + piece * geometry.inputSize, &window)
-    case .average(let countsPadding):
-      cnl_average_pool_gradient(dx, dy, &window, countsPadding ? 1 : 0)
+    case .average:
+      cnl_average_pool_gradient(dx, dy, &window, counts.rows, counts.columns)
     }
   }
 }

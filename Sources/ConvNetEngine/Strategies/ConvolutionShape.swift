@@ -1,7 +1,7 @@
 import CConvNetLoops
 import ConvNetGraph
 
-/// A convolution with every number known.
+/// A convolution over images with every number known; a sequence is an image of one row.
 struct ConvolutionShape: Sendable {
   let images: Int
   let height: Int
@@ -19,15 +19,22 @@ struct ConvolutionShape: Sendable {
 
   init(_ convolution: Convolution, input: Shape, filter: Shape) throws {
     let window = convolution.window
-    guard window.rank == 2 else {
+    guard (1...2).contains(window.rank) else {
       throw PlanError(.unsupported, "convolution over \(window.rank) spatial dimensions", at: "")
     }
-    vertical = try window.axis(0, input: input[1])
-    horizontal = try window.axis(1, input: input[2])
-    (images, height, width, channels) = (input[0], input[1], input[2], input[3])
+    self.init(
+      axes: try (0..<window.rank).map { try window.axis($0, input: input[1 + $0]) },
+      images: input[0], channels: input[input.rank - 1], filters: filter[filter.rank - 1],
+      groups: convolution.groups)
+  }
+
+  /// - Parameter axes: the one or two spatial dimensions.
+  init(axes: [Window.Axis], images: Int, channels: Int, filters: Int, groups: Int) {
+    vertical = axes.count == 2 ? axes[0] : Window.Axis(input: 1, output: 1, kernel: 1)
+    horizontal = axes[axes.count - 1]
+    (self.images, self.channels, self.filters, self.groups) = (images, channels, filters, groups)
+    (height, width) = (vertical.input, horizontal.input)
     (outputHeight, outputWidth) = (vertical.output, horizontal.output)
-    filters = filter[3]
-    groups = convolution.groups
     storedKernel = (vertical.kernel, horizontal.kernel)
     firstTap = (0, 0)
   }

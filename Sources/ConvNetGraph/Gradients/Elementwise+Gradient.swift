@@ -104,7 +104,7 @@ extension GradientStep {
     contribute(to: operand) { step in
       let full = gradient(step)
       let like = step.input(operand)
-      let (from, to) = (step.type(step.output()).dimensions, step.type(like).dimensions)
+      let (from, to) = (step.type(full).dimensions, step.type(like).dimensions)
       guard from != to else { return full }
       // Axes are aligned at the last one; missing and stretched ones are summed over.
       let missing = from.count - to.count

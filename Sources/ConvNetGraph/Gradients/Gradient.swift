@@ -183,8 +183,9 @@ extension Operation {
     case .convolution(let a): a.differentiate(&step)
     case .convolutionInputGradient(let a): a.differentiateInputGradient(&step)
     case .convolutionFilterGradient(let a): a.differentiateFilterGradient(&step)
-    case .transposedConvolution, .resize, .resizeGradient:
-      throw step.noGradient("\(self.name) is not differentiated yet")
+    case .transposedConvolution(let a): try a.differentiate(&step)
+    case .resize(let a): a.differentiate(&step)
+    case .resizeGradient(let a): a.differentiateGradient(&step)
     case .constant, .compare: break
     case .select: differentiateSelect(&step)
     case .broadcast: step.contributeBroadcast(to: 0) { $0.gradient() }

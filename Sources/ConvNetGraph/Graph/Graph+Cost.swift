@@ -13,10 +13,11 @@ extension Graph {
     }
     switch node.operation {
     case .convolution: return work(output: node.outputs[0], filter: node.inputs[1])
+    case .transposedConvolution: return work(output: node.inputs[0], filter: node.inputs[1])
     case .convolutionInputGradient: return work(output: node.inputs[0], filter: node.inputs[1])
     case .convolutionFilterGradient: return work(output: node.inputs[0], filter: node.outputs[0])
     case .matrixMultiply(let multiply):
-      let left = type(of: node.inputs[0]).dimensions
+      let left = type(of: node.inputs[0]).dimensions.suffix(2)
       let inner = multiply.transposesLeft ? left.first : left.last
       return count(node.outputs[0]) * (inner?.extent ?? 0)
     case .fused(let fused):

@@ -25,7 +25,9 @@ extension Graph.Value {
       groups: groups, bias: bias, name: name)
   }
 
-  /// 2-D convolution with a geometry of its own in each spatial dimension.
+  /// Convolution over one, two or three spatial dimensions with a geometry of their own.
+  ///
+  /// Parameters: `weight` `[kernel…, C/groups, filters]` and, unless `bias` is false, `bias` `[filters]`.
   public func convolution(
     _ filters: Int, window: Window, groups: Int = 1, bias: Bool = true, name: String? = nil
   ) -> Graph.Value {
@@ -54,6 +56,67 @@ extension Graph.Value {
     return Graph.Value(builder: builder, id: builder.add(operation, operands, name: layer)[0])
   }
 
+  /// 2-D transposed convolution of `[N, H, W, C]` to `[N, H′, W′, filters]`: the adjoint of the convolution
+  /// that takes `filters` channels to C (Dumoulin & Visin 2016, chapter 4; "deconvolution" elsewhere).
+  ///
+  /// H′ = (H − 1)·stride + dilation·(kernel − 1) + 1 + outputPadding − padding at both edges. Parameters:
+  /// `weight` `[kernel, kernel, filters/groups, C]` and, unless `bias` is false, `bias` `[filters]`.
+  ///
+  /// - Parameters:
+  ///   - filters: the number of output channels.
+  ///   - kernel: the extent of the square kernel.
+  ///   - stride: pixels of the output between those of neighbouring inputs.
+  ///   - padding: what is cut off around the output; `.valid` or explicit.
+  ///   - outputPadding: pixels added at the bottom and at the right, fewer than the stride or the dilation.
+  ///   - dilation: pixels between neighbouring taps; 1 is dense.
+  ///   - groups: in how many groups channels are separated.
+  ///   - bias: whether a learned bias is added.
+  ///   - name: the layer's name; `transposedConvolution1`, … by default.
+  public func transposedConvolution(
+    _ filters: Int, kernel: Int, stride: Int = 1, padding: Padding = .valid,
+    outputPadding: Int = 0, dilation: Int = 1, groups: Int = 1, bias: Bool = true,
+    name: String? = nil
+  ) -> Graph.Value {
+    transposedConvolution(
+      filters,
+      window: Window(
+        kernel: [kernel, kernel], stride: [stride, stride], dilation: [dilation, dilation],
+        padding: padding),
+      outputPadding: [outputPadding, outputPadding], groups: groups, bias: bias, name: name)
+  }
+
+  /// Transposed convolution over one, two or three spatial dimensions with a geometry of their own.
+  public func transposedConvolution(
+    _ filters: Int, window: Window, outputPadding: [Int]? = nil, groups: Int = 1,
+    bias: Bool = true, name: String? = nil
+  ) -> Graph.Value {
+    let layer = builder.layerName(name, base: "transposedConvolution")
+    let channels = channels(for: layer)
+    do {
+      try window.checkConvolution()
+      guard filters >= 1, groups >= 1, channels % groups == 0, filters % groups == 0 else {
+        throw GraphError(
+          .invalidAttribute,
+          "\(channels) channels and \(filters) filters cannot be split into \(groups) groups")
+      }
+    } catch {
+      builder.fail(GraphBuilder.place(error, at: layer))
+      return self
+    }
+    let shape = Shape(window.kernel + [filters / groups, channels])
+    var operands = [
+      id, builder.addParameter("\(layer).weight", shape, role: .convolutionFilter),
+    ]
+    if bias {
+      operands.append(builder.addParameter("\(layer).bias", [filters], role: .bias))
+    }
+    let operation = TransposedConvolution(
+      Convolution(window: window, groups: groups), outputPadding: outputPadding)
+    return Graph.Value(
+      builder: builder,
+      id: builder.add(.transposedConvolution(operation), operands, name: layer)[0])
+  }
+
   /// Depthwise convolution: every channel has a kernel of its own.
   public func depthwiseConvolution(
     kernel: Int, stride: Int = 1, padding: Padding = .same, dilation: Int = 1, bias: Bool = true,
@@ -65,7 +128,7 @@ extension Graph.Value {
       groups: channels, bias: bias, name: name)
   }
 
-  /// Dense layer: `[N, in]` times a matrix `[in, units]`.
+  /// Dense layer: `[N, in]`, or `[N, …, in]`, times a matrix `[in, units]`.
   ///
   /// Parameters: `weight` `[in, units]` and, unless `bias` is false, `bias` `[units]`.
   public func dense(_ units: Int, bias: Bool = true, name: String? = nil) -> Graph.Value {

@@ -79,6 +79,56 @@ extension Graph.Value {
       .affine(layer, channels: channels, scale: scale, shift: shift)
   }
 
+  /// Local response normalisation over neighbouring channels (Krizhevsky, Sutskever & Hinton 2012, section
+  /// 3.3), channels last: y = x/(bias + alpha·m)^beta, with m = Σ x²/size over the channels from
+  /// ⌊(size − 1)/2⌋ before each to ⌊size/2⌋ behind it, those that there are.
+  ///
+  /// The paper's α is alpha/size; PyTorch and ONNX have it as here.
+  ///
+  /// - Parameters:
+  ///   - size: how many channels are summed over.
+  ///   - alpha: what the mean of squares is multiplied by.
+  ///   - beta: the exponent.
+  ///   - bias: what is added to it, the paper's k.
+  public func localResponseNormalization(
+    size: Int, alpha: Double = 1e-4, beta: Double = 0.75, bias: Double = 1
+  ) -> Graph.Value {
+    let layer = builder.uniqueName("localResponseNormalization", numbersFirst: true)
+    let channels = channels(for: layer)
+    guard size >= 1, type.rank >= 2 else {
+      builder.fail(
+        GraphError(.invalidAttribute, "\(type) has no windows of \(size) channels", at: layer))
+      return self
+    }
+    // Channels become the positions that a window slides over, and all positions what it leaves alone.
+    let window = Window(
+      kernel: [size], padding: .explicit(before: [(size - 1) / 2], after: [size / 2]))
+    let means = step(.map(.square), "\(layer).squares")
+      .step(.reshape(Reshape([.rest, .fixed(channels)])), "\(layer).rows")
+      .step(.transpose(Transpose([1, 0])), "\(layer).columns")
+      .step(.reshape(Reshape([.fixed(1), .copy(0), .copy(1)])), "\(layer).sequence")
+      .step(.averagePool(AveragePool(window: window, countsPadding: true)), "\(layer).means")
+      .step(.reshape(Reshape([.copy(1), .copy(2)])), "\(layer).meanColumns")
+      .step(.transpose(Transpose([1, 0])), "\(layer).meanRows")
+      .step(.reshapeLike, self, "\(layer).channels")
+    let base = means.step(.map(.affine(scale: alpha, offset: bias)), "\(layer).base")
+    var divisor: Graph.Value
+    if beta == 0.75 {
+      // √b·√√b, which takes much less time than a power.
+      let root = base.step(.map(.squareRoot), "\(layer).root")
+      divisor = root.step(
+        .combine(.multiply), root.step(.map(.squareRoot), "\(layer).fourthRoot"),
+        "\(layer).divisor")
+    } else {
+      let exponent = Graph.Value(
+        builder: builder,
+        id: builder.add(
+          .constant(Constant(numbers: [beta], shape: [])), [], name: "\(layer).exponent")[0])
+      divisor = base.step(.combine(.power), exponent, "\(layer).divisor")
+    }
+    return step(.combine(.divide), divisor, layer)
+  }
+
   /// (x − μ)/√(σ² + ε), in two passes: the variance is that of the centred values.
   private func standardized(over axes: [Int], epsilon: Double, _ layer: String) -> Graph.Value {
     if !(epsilon >= 0 && epsilon.isFinite) {

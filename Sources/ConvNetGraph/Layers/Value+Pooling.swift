@@ -5,11 +5,16 @@ extension Graph.Value {
   ///   - kernel: the extent of the square window.
   ///   - stride: pixels between neighbouring windows; the kernel's extent by default.
   ///   - padding: what is added around the image.
+  ///   - roundsUp: whether a last window may reach beyond image and padding (`ceil_mode` elsewhere).
   public func maxPooling(
-    kernel: Int, stride: Int? = nil, padding: Padding = .valid
+    kernel: Int, stride: Int? = nil, padding: Padding = .valid, roundsUp: Bool = false
   ) -> Graph.Value {
-    apply(.maxPool(Self.window(kernel, stride, padding)))
+    maxPooling(window: Self.window(kernel, stride, padding, roundsUp))
   }
+
+  /// The largest value of each window, of one, two or three spatial dimensions with a geometry of their
+  /// own.
+  public func maxPooling(window: Window) -> Graph.Value { apply(.maxPool(window)) }
 
   /// The mean of each window of `[N, H, W, C]`.
   ///
@@ -18,18 +23,35 @@ extension Graph.Value {
   ///   - stride: pixels between neighbouring windows; the kernel's extent by default.
   ///   - padding: what is added around the image.
   ///   - countsPadding: whether positions of the padding count in the divisor.
+  ///   - roundsUp: whether a last window may reach beyond image and padding (`ceil_mode` elsewhere); what
+  ///     lies beyond never counts.
   public func averagePooling(
-    kernel: Int, stride: Int? = nil, padding: Padding = .valid, countsPadding: Bool = false
+    kernel: Int, stride: Int? = nil, padding: Padding = .valid, countsPadding: Bool = false,
+    roundsUp: Bool = false
   ) -> Graph.Value {
-    let window = Self.window(kernel, stride, padding)
-    return apply(.averagePool(AveragePool(window: window, countsPadding: countsPadding)))
+    averagePooling(
+      window: Self.window(kernel, stride, padding, roundsUp), countsPadding: countsPadding)
   }
 
-  /// The mean over the image: `[N, H, W, C]` to `[N, C]`.
-  public func globalAveragePooling() -> Graph.Value { reduced(.mean, axes: [1, 2]) }
+  /// The mean of each window, of one, two or three spatial dimensions with a geometry of their own.
+  public func averagePooling(window: Window, countsPadding: Bool = false) -> Graph.Value {
+    apply(.averagePool(AveragePool(window: window, countsPadding: countsPadding)))
+  }
 
-  private static func window(_ kernel: Int, _ stride: Int?, _ padding: Padding) -> Window {
+  /// The mean over all positions: `[N, H, W, C]`, or of other spatial dimensions, to `[N, C]`.
+  public func globalAveragePooling() -> Graph.Value {
+    guard type.rank >= 3 else {
+      builder.fail(GraphError(.invalidShape, "\(type) has no positions to be averaged over"))
+      return self
+    }
+    return reduced(.mean, axes: Array(1..<(type.rank - 1)))
+  }
+
+  private static func window(
+    _ kernel: Int, _ stride: Int?, _ padding: Padding, _ roundsUp: Bool
+  ) -> Window {
     let stride = stride ?? kernel
-    return Window(kernel: [kernel, kernel], stride: [stride, stride], padding: padding)
+    return Window(
+      kernel: [kernel, kernel], stride: [stride, stride], padding: padding, roundsUp: roundsUp)
   }
 }

@@ -1,4 +1,5 @@
-/// 2-D convolution (cross-correlation, as the whole field means it), channels last.
+/// Convolution (cross-correlation, as the whole field means it) over 1, 2 or 3 spatial dimensions,
+/// channels last.
 ///
 /// With x `[N, H, W, C]`, w `[kh, kw, C/groups, K]` and bias `[K]`:
 /// y[n,i,j,k] = b[k] + Σ x[n, i·s + u·d − p, j·s + v·d − p, c] · w[u,v,c,k] over u, v and the channels c
@@ -40,7 +41,7 @@ package struct Convolution: Hashable, Sendable, Codable {
 
   /// Checks the filter against the input and gives the number of output channels.
   private func checkFilter(_ w: TensorType, input x: TensorType) throws -> Int {
-    try window.check()
+    try window.checkConvolution()
     let misfit = GraphError(
       .invalidShape,
       "an input \(x) and a filter \(w) do not fit a kernel \(window.kernel) in \(groups) groups")
@@ -54,6 +55,16 @@ package struct Convolution: Hashable, Sendable, Codable {
       filter[w.rank - 2] == channels / groups
     else { throw misfit }
     return filters
+  }
+}
+
+extension Window {
+  /// Refuses what no convolution can have.
+  func checkConvolution() throws {
+    try check()
+    guard !roundsUp else {
+      throw GraphError(.invalidAttribute, "the extents of a convolution are not rounded up")
+    }
   }
 }
 

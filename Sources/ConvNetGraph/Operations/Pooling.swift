@@ -1,7 +1,8 @@
-/// The mean over a window of `[N, H, W, C]`.
+/// The mean over a window of `[N, H, W, C]`; over one or three spatial dimensions likewise.
 package struct AveragePool: Hashable, Sendable, Codable {
   package var window: Window
-  /// Whether positions of the padding count in the divisor.
+  /// Whether positions of the padding count in the divisor; those beyond it, which a window that is rounded
+  /// up reaches, never do.
   package var countsPadding: Bool
 
   package init(window: Window, countsPadding: Bool = false) {

@@ -36,7 +36,7 @@ package struct Resize: Hashable, Sendable, Codable {
     case halfPixelSymmetric
     /// (o + ½)/scale.
     case tensorFlowHalfPixel
-    /// o·(input − 1)/(output − 1).
+    /// o·(input − 1)/(length − 1), with the length input·scale.
     case alignCorners
     /// o/scale.
     case asymmetric
@@ -93,9 +93,23 @@ package struct Resize: Hashable, Sendable, Codable {
     }
   }
 
+  /// Refuses numbers that no element could be found by.
+  private func checkNumbers() throws {
+    var numbers: [Double] = []
+    if case .crop(let start, let end, _) = coordinates { numbers = [start, end] }
+    if case .cubic(let a) = interpolation { numbers.append(a) }
+    guard numbers.allSatisfy({ abs($0) <= 0x1p24 }) else {
+      throw GraphError(.invalidAttribute, "a resize cannot take the numbers \(numbers)")
+    }
+    if case .nearest = interpolation, antialiases {
+      throw GraphError(.invalidAttribute, "the nearest element is not spread over others")
+    }
+  }
+
   private func resizedType(_ x: TensorType) throws -> TensorType {
     var result = x
     let axis = try x.normalizedAxis(axis)
+    try checkNumbers()
     if case .scale(let scale) = extent, let factor = Int(exactly: scale), factor > 0,
       x.dimensions[axis].extent == nil
     {

@@ -19,7 +19,7 @@ package struct TransposedConvolution: Hashable, Sendable, Codable {
     let operands = try Operation.float(inputs, count: 2...3)
     let (x, w) = (operands[0], operands[1])
     let window = convolution.window
-    try window.check()
+    try window.checkConvolution()
     let misfit = GraphError(
       .invalidShape,
       "an input \(x) and a filter \(w) do not fit a transposed convolution of "
@@ -41,6 +41,21 @@ package struct TransposedConvolution: Hashable, Sendable, Codable {
       return try x.dimensions[1 + axis].map({ "\(name)·\($0)" }) { try extent(axis, input: $0) }
     }
     return TensorType([x.dimensions[0]] + spatial + [.fixed(channels)])
+  }
+
+  /// The spatial dimensions of the convolution that it is the adjoint of: from the extents of this one's
+  /// output to those of its input.
+  ///
+  /// Where the output padding is longer than the stride, as a dilation lets it be, that convolution has
+  /// positions left at the end, which nothing reads.
+  package func axes(input: [Int]) throws -> [Window.Axis] {
+    let window = convolution.window
+    return try input.indices.map { axis in
+      let output = try extent(axis, input: input[axis])
+      var result = try window.axis(axis, input: output)
+      result.output = input[axis]
+      return result
+    }
   }
 
   /// The output extent of one spatial dimension, checked to be one that the convolution brings back.

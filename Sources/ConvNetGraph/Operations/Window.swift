@@ -24,7 +24,9 @@ public enum Padding: Hashable, Sendable, Codable {
 ///
 /// One place owns this arithmetic. Per spatial dimension, with input extent i, kernel k, stride s,
 /// dilation d and paddings p, q, the output extent is ⌊(i + p + q − (d(k − 1) + 1)) / s⌋ + 1
-/// (Dumoulin & Visin 2016, relationship 15).
+/// (Dumoulin & Visin 2016, relationship 15). Pooling may round up instead, so that a last window reaches
+/// beyond the padding; one that would begin in the padding at the end is left out (as PyTorch and ONNX
+/// have it).
 public struct Window: Hashable, Sendable, Codable {
   /// The kernel's extents.
   public var kernel: [Int]
@@ -34,6 +36,8 @@ public struct Window: Hashable, Sendable, Codable {
   public var dilation: [Int]
   /// What is added around the input.
   public var padding: Padding
+  /// Whether the output extent is rounded up, for pooling only.
+  public var roundsUp: Bool
 
   /// One spatial dimension with every number known.
   package struct Axis: Hashable, Sendable {
@@ -44,14 +48,47 @@ public struct Window: Hashable, Sendable, Codable {
     package var dilation: Int
     package var before: Int
     package var after: Int
+
+    package init(
+      input: Int, output: Int, kernel: Int, stride: Int = 1, dilation: Int = 1, before: Int = 0,
+      after: Int = 0
+    ) {
+      self.input = input
+      self.output = output
+      self.kernel = kernel
+      self.stride = stride
+      self.dilation = dilation
+      self.before = before
+      self.after = after
+    }
+
+    /// The taps of an output position that meet the input, or with it the padding.
+    package func taps(at output: Int, countingPadding: Bool) -> Int {
+      let inside = countingPadding ? -before..<(input + after) : 0..<input
+      return (0..<kernel).count { inside.contains(output * stride + $0 * dilation - before) }
+    }
   }
 
   /// Makes a geometry.
-  public init(kernel: [Int], stride: [Int]? = nil, dilation: [Int]? = nil, padding: Padding) {
+  public init(
+    kernel: [Int], stride: [Int]? = nil, dilation: [Int]? = nil, padding: Padding,
+    roundsUp: Bool = false
+  ) {
     self.kernel = kernel
     self.stride = stride ?? kernel.map { _ in 1 }
     self.dilation = dilation ?? kernel.map { _ in 1 }
     self.padding = padding
+    self.roundsUp = roundsUp
+  }
+
+  /// Reads a geometry; files of before there was rounding up do not.
+  public init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    kernel = try values.decode([Int].self, forKey: .kernel)
+    stride = try values.decode([Int].self, forKey: .stride)
+    dilation = try values.decode([Int].self, forKey: .dilation)
+    padding = try values.decode(Padding.self, forKey: .padding)
+    roundsUp = try values.decodeIfPresent(Bool.self, forKey: .roundsUp) ?? false
   }
 
   /// The number of spatial dimensions.
@@ -97,12 +134,14 @@ public struct Window: Hashable, Sendable, Codable {
       after = total - before
     case .explicit(let starts, let ends): (before, after) = (starts[index], ends[index])
     }
-    guard input >= 1, input + before + after >= span else {
+    let room = input + before + after - span + (roundsUp ? s - 1 : 0)
+    guard input >= 1, room >= 0 else {
       throw GraphError(
         .invalidShape,
         "a window of \(span) does not fit an input of \(input) with padding \(before) and \(after)")
     }
-    let output = (input + before + after - span) / s + 1
+    var output = room / s + 1
+    if roundsUp, (output - 1) * s >= input + before { output -= 1 }
     return Axis(
       input: input, output: output, kernel: k, stride: s, dilation: d, before: before, after: after)
   }
@@ -115,7 +154,8 @@ public struct Window: Hashable, Sendable, Codable {
     }
     return try inputs.enumerated().map { index, input in
       try input.map({
-        "window(\($0),\(kernel[index]),\(stride[index]),\(dilation[index]),\(padding))"
+        "window(\($0),\(kernel[index]),\(stride[index]),\(dilation[index]),\(padding)"
+          + (roundsUp ? ",up)" : ")")
       }) {
         try axis(index, input: $0).output
       }

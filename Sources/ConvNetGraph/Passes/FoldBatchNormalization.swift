@@ -328,6 +328,8 @@ private struct Layer {
     default: return nil
     }
     guard let weight = folder.weight(node.inputs[1], groups: groups) else { return nil }
+    // Several matrices would need a bias each.
+    if role == .denseWeight, weight.source.shape.rank != 2 { return nil }
     self.weight = weight
     name = node.name
     if node.inputs.count > 2 {

@@ -45,8 +45,8 @@ extension Window {
 }
 
 extension AveragePool {
-  /// y[o] = Σ x[i] over the window's taps that meet the image, divided by their number, or by all taps
-  /// where the padding counts.
+  /// y[o] = Σ x[i] over the window's taps that meet the image, divided by their number, or by that of taps
+  /// that meet the image or its padding where this counts.
   func evaluate(_ x: ReferenceTensor, _ shape: Shape) -> [Double] {
     let divisors = divisors(x: x.shape, y: shape)
     var y = [Double](repeating: 0, count: shape.count)
@@ -63,9 +63,20 @@ extension AveragePool {
   }
 
   private func divisors(x: Shape, y: Shape) -> [Double] {
-    let taps = Double(window.kernel.reduce(1, *))
-    var divisors = [Double](repeating: countsPadding ? taps : 0, count: y.count)
-    if !countsPadding { window.forEachPair(x: x, y: y) { divisors[$1] += 1 } }
+    var divisors = [Double](repeating: countsPadding ? 1 : 0, count: y.count)
+    guard countsPadding else {
+      window.forEachPair(x: x, y: y) { divisors[$1] += 1 }
+      return divisors
+    }
+    for index in 0..<window.rank {
+      guard let axis = try? window.axis(index, input: x[1 + index]) else {
+        fatalError("A window \(window.kernel) was checked and does not fit \(x).")
+      }
+      let inner = y.dimensions[(2 + index)...].reduce(1, *)
+      for o in divisors.indices {
+        divisors[o] *= Double(axis.taps(at: o / inner % axis.output, countingPadding: true))
+      }
+    }
     return divisors
   }
 }
