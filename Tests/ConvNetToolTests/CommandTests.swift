@@ -73,7 +73,9 @@ import Testing
       try Tool.succeed(["evaluate", model, "--data", folder.path]).output.contains("confusion"))
 
     let inspected = try Tool.succeed(["inspect", model, "--plan", "--batch", "2"]).output
-    for text in ["batchNormalization1", "convolutionFilter", "running mean", "0 transposes", "fashion"] {
+    for text in [
+      "batchNormalization1", "convolutionFilter", "running mean", "0 transposes", "fashion",
+    ] {
       #expect(inspected.contains(text), "\(text)")
     }
     try compareExecutors(folder, model)

@@ -134,6 +134,7 @@ def run(case, options, folder):
     initializers = {tensor.name for tensor in case.model.graph.initializer}
     for inputs, outputs in case.data():
         arguments = [options.convnet, "run", str(model), "--executor", options.executor]
+        arguments += ["--kernels", "recommended"]
         names = [value.name for value in case.model.graph.input]
         if len(inputs) < len(names):
             names = [name for name in names if name not in initializers]

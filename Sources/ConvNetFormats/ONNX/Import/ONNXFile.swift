@@ -21,7 +21,14 @@ public enum ONNXFile {
     _ path: String, inputShapes: [String: Shape] = [:], values: [String: Tensor] = [:]
   ) throws -> Model {
     let source = try ONNXModel.read(path)
-    let faithful = try ONNXImporter(source).model(inputShapes: inputShapes, values: values)
+    let faithful: Model
+    do {
+      faithful = try ONNXImporter(source).model(inputShapes: inputShapes, values: values)
+    } catch let error as FileError where error.code == .unsupported && !values.isEmpty {
+      // Arithmetic on integers may lead to a shape: then all of them are built in.
+      faithful = try ONNXImporter(source).model(
+        inputShapes: inputShapes, values: values, buildsIntegersIn: true)
+    }
     do {
       return try MoveTransposes().apply(to: faithful)
     } catch let error as GraphError {

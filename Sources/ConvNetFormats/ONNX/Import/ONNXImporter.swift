@@ -64,8 +64,14 @@ final class ONNXImporter {
 
   /// The model, channels first as in the file.
   ///
+  /// - Parameters:
+  ///   - inputShapes: shapes that fix open extents of inputs.
+  ///   - given: values of inputs, built in where an operator has to know them before a run.
+  ///   - buildsIntegersIn: whether all given integers and truth values are built in.
   /// - Throws: `FileError` listing everything that is not supported.
-  func model(inputShapes: [String: Shape], values given: [String: Tensor]) throws -> Model {
+  func model(
+    inputShapes: [String: Shape], values given: [String: Tensor], buildsIntegersIn: Bool = false
+  ) throws -> Model {
     for name in inputShapes.keys.sorted() + given.keys.sorted()
     where !source.graph.inputs.contains(where: { $0.name == name }) {
       throw FileError(
@@ -76,7 +82,13 @@ final class ONNXImporter {
     }
     for tensor in source.graph.initializers { values[tensor.name] = .stored(tensor) }
     self.given = given
-    for input in source.graph.inputs { add(input, shape: inputShapes[input.name]) }
+    for input in source.graph.inputs {
+      if let tensor = given[input.name], buildsIntegersIn, !tensor.elementType.isFloatingPoint {
+        values[input.name] = .stored(ONNXTensor(input.name, tensor))
+      } else {
+        add(input, shape: inputShapes[input.name])
+      }
+    }
     for node in source.graph.nodes { add(node) }
     var names: Set<String> = []
     for output in source.graph.outputs {
@@ -209,7 +221,8 @@ final class ONNXImporter {
 
   private static func reason(_ error: any Error) -> String {
     switch error {
-    case let error as FileError: error.place.isEmpty ? error.reason : "\(error.place): \(error.reason)"
+    case let error as FileError:
+      error.place.isEmpty ? error.reason : "\(error.place): \(error.reason)"
     case let error as GraphError: error.reason
     default: "\(error)"
     }

@@ -176,7 +176,8 @@ struct ONNXNodeImporter {
     return text
   }
 
-  private func wrongKind(_ name: String, _ value: ONNXAttribute.Value, _ kind: String) -> FileError {
+  private func wrongKind(_ name: String, _ value: ONNXAttribute.Value, _ kind: String) -> FileError
+  {
     malformed("the attribute \(FileError.quoted(name)) is \(value.kind), not \(kind)")
   }
 
@@ -252,7 +253,9 @@ enum ONNXOperators {
     .reduce(into: [:]) { $0.merge($1) { first, _ in first } }
 
   /// An operator with one result that is a value of the graph.
-  static func one(_ make: @escaping @Sendable (ONNXNodeImporter) throws -> Graph.ValueID) -> ONNXOperator {
+  static func one(_ make: @escaping @Sendable (ONNXNodeImporter) throws -> Graph.ValueID)
+    -> ONNXOperator
+  {
     { [.computed(try make($0))] }
   }
 }

@@ -21,7 +21,8 @@ extension ONNXOperators {
     }
     let bias = try node.input(2, role: .bias)
     let columns = node.builder.type(of: operands[1]).dimensions.last
-    if alpha == 1, beta == 1, node.builder.type(of: bias).dimensions == [columns].compactMap({ $0 }) {
+    if alpha == 1, beta == 1, node.builder.type(of: bias).dimensions == [columns].compactMap({ $0 })
+    {
       operands.append(bias)
       return try node.add(.matrixMultiply(product), operands)[0]
     }

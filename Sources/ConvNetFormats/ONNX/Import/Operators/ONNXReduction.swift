@@ -53,7 +53,9 @@ extension ONNXOperators {
       guard reduced.contains(axis) else { return type.dimensions[axis].extent ?? -1 }
       return keepsAxes ? 1 : nil
     }
-    guard !extents.contains(-1) else { throw node.unsupported("an empty reduction to open extents") }
+    guard !extents.contains(-1) else {
+      throw node.unsupported("an empty reduction to open extents")
+    }
     let isLargest = reduction == .maximum
     let least: Constant
     switch type.elementType {
