@@ -78,7 +78,7 @@ public enum ModelFormat: String, Sendable, Hashable, CaseIterable {
     switch self {
     case .saved: try ModelFile.save(model, to: path)
     case .pyTorch: try PyTorchCheckpoint.save(model, to: path)
-    case .onnx: throw FileError(.unsupported, "ONNX is not written yet", at: path)
+    case .onnx: try ONNXFile.save(model, to: path)
     }
   }
 }

@@ -79,7 +79,7 @@ extension Deferred {
   }
 
   /// The positions `start` up to `end` among a rank, both cut to it.
-  static func cut(_ start: Int, _ end: Int?, rank: Int) -> Range<Int> {
+  package static func cut(_ start: Int, _ end: Int?, rank: Int) -> Range<Int> {
     func clamp(_ position: Int) -> Int {
       min(max(position < 0 ? position + rank : position, 0), rank)
     }

@@ -100,10 +100,12 @@ final class ONNXImporter {
     }
     guard problems.isEmpty else { throw unsupported() }
     do {
-      let graph = try withoutBuiltInInputs(builder.finish())
+      var graph = try withoutBuiltInInputs(builder.finish())
+      var metadata = source.metadata
+      try ONNXTrainingState(metadata, path: source.path)?.restore(&graph, &state)
+      metadata[ONNXTrainingState.key] = nil
       try graph.verify()
-      return try Model(
-        graph: graph, parameters: parameters, state: state, metadata: source.metadata)
+      return try Model(graph: graph, parameters: parameters, state: state, metadata: metadata)
     } catch let error as GraphError {
       throw FileError(.malformed, "\(error)", at: source.path)
     }

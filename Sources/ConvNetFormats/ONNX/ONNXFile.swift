@@ -36,6 +36,30 @@ public enum ONNXFile {
     }
   }
 
+  /// Writes a model, atomically.
+  ///
+  /// Names, shapes and layouts of inputs and outputs stay the model's own; in between, values are channels
+  /// first, as ONNX has them, and no transposes are needed for that. Conventions and switches of
+  /// batch-norm layers travel in the metadata, so that a model that is read again trains on as before.
+  ///
+  /// - Parameters:
+  ///   - model: the model, unfused and before any gradient.
+  ///   - path: the file; tensors of more than 2 GiB go into a second one beside it.
+  ///   - mode: whether batch norm normalises by running statistics and dropout does nothing, or both work
+  ///     as in training; frozen layers use running statistics then, too.
+  /// - Throws: `FileError` listing the operations that ONNX does not have; the previous file is intact then.
+  public static func save(
+    _ model: Model, to path: String, mode: ExecutionMode = .inference
+  ) throws {
+    let exported: ONNXModel
+    do {
+      exported = try ONNXExporter(model, isTraining: mode == .training).export()
+    } catch let error as GraphError {
+      throw FileError(.unsupported, "\(error)", at: path)
+    }
+    try exported.write(to: path)
+  }
+
   /// The names of a model's inputs, in the file's order.
   ///
   /// - Throws: `FileError`.
