@@ -62,7 +62,12 @@ struct LayoutWriter {
     var written = node
     let axes = move?.operands ?? node.inputs.map { Layout.identity(source.type(of: $0).rank) }
     written.inputs = zip(node.inputs, axes).map { read($0, with: $1) }
-    if let move { written.operation = move.operation }
+    if let move {
+      written.operation = move.operation
+      for (operand, lookup) in move.lookups.sorted(by: { $0.key < $1.key }) {
+        written.inputs[operand] = look(up: written.inputs[operand], lookup, for: node.name)
+      }
+    }
     if let rows = node.inputs.first.flatMap({ self.rows[$0] }) { follow(rows, in: &written) }
     for (result, value) in node.outputs.enumerated() {
       let layout = move?.results[result] ?? Layout.identity(source.type(of: value).rank)
@@ -225,15 +230,36 @@ struct LayoutWriter {
     }
     let (first, last) = (bound(start), bound(end ?? rank))
     let positions = from.positions
-    let axes = asked.layout[first..<max(first, last)].map { Int64(positions[$0]) }
     let extents = append(
       .deferred(.extents(start: 0, end: nil)), there, to: new(TensorType(.int64, [.fixed(rank)])),
       name: names.uniqueName("\(node.name).extents"))
-    let shape: Shape = [axes.count]
-    let order = append(
-      .constant(Constant(integers: axes, shape: shape)), to: new(TensorType(.int64, shape)),
-      name: names.uniqueName("\(node.name).axes"))
-    _ = append(.gather(Gather(axis: 0)), extents, order, to: node.outputs[0], name: node.name)
+    _ = append(
+      .gather(Gather(axis: 0)), extents,
+      constant(asked.layout[first..<max(first, last)].map { positions[$0] }, for: node.name),
+      to: node.outputs[0], name: node.name)
     add(node.outputs[0], to: node.outputs[0], in: [0])
+  }
+  /// Data about axes, looked up in their new order.
+  private mutating func look(
+    up value: Graph.ValueID, _ lookup: TransposeMove.Lookup, for name: String
+  ) -> Graph.ValueID {
+    let result = new(graph.type(of: value))
+    switch lookup {
+    case .reordered(let order):
+      return append(
+        .gather(Gather(axis: 0)), value, constant(order, for: name), to: result,
+        name: names.uniqueName("\(name).axes"))
+    case .renumbered(let numbers):
+      return append(
+        .gather(Gather(axis: 0)), constant(numbers, for: name), value, to: result,
+        name: names.uniqueName("\(name).axes"))
+    }
+  }
+
+  private mutating func constant(_ numbers: [Int], for name: String) -> Graph.ValueID {
+    let constant = Constant(integers: numbers.map(Int64.init), shape: [numbers.count])
+    return append(
+      .constant(constant), to: new(TensorType(.int64, constant.shape)),
+      name: names.uniqueName("\(name).order"))
   }
 }
