@@ -17,13 +17,14 @@ struct TransposeMove {
   var lookups: [Int: Lookup] = [:]
   /// For each result the layout in which it comes.
   var results: [Layout]
-  /// For a reshape whose result is a row of another order: that order and the extents it permutes, which
-  /// the weights of its readers follow.
+  /// For a reshape whose result is a row of another order: that order and the extents it permutes,
+  /// which the weights of its readers follow.
   var rows: (extents: [Int], layout: Layout)?
   /// The weights that follow.
   var weights: [Graph.ValueID] = []
 
-  /// The move that follows the layouts of the operands, unless they are those at hand or there is none.
+  /// The move that follows the layouts of the operands, unless they are those at hand or there is
+  /// none.
   init?(
     _ node: Graph.Node, _ graph: Graph, layouts: [Layout], isConstant: [Bool], readers: [[Int]]
   ) {
@@ -142,8 +143,8 @@ struct TransposeRule {
     return move
   }
 
-  /// The operand whose layout the others follow: of the activations that do not come as they stand, the
-  /// one with the most axes that are more than 1 long.
+  /// The operand whose layout the others follow: of the activations that do not come as they stand,
+  /// the one with the most axes that are more than 1 long.
   private var leader: Int? {
     func long(_ operand: Int) -> Int { type(operand).dimensions.count { $0 != .fixed(1) } }
     return layouts.indices
@@ -151,8 +152,8 @@ struct TransposeRule {
       .max { long($0) < long($1) }
   }
 
-  /// Broadcast operands are aligned at their last axes; missing ones count as axes of extent 1, which
-  /// constants then need not have in front.
+  /// Broadcast operands are aligned at their last axes; missing ones count as axes of extent 1,
+  /// which constants then need not have in front.
   private func broadcasting() -> TransposeMove? {
     guard let leader else { return nil }
     let rank = graph.type(of: node.outputs[0]).rank
