@@ -164,7 +164,7 @@ struct PlanReport: Encodable {
             ?? "")
           + (declined.isEmpty ? "" : "; declined: \(declined.joined(separator: ", "))"))
     }
-    try Output.line("  \(transposes) transposes of activations are left")
+    try Output.line("  transposes of activations: \(transposes)")
     for step in steps { try Output.line("  \(step)") }
     try Output.line(
       "\(peakBytes) bytes: arena \(arenaBytes), scratch of a lane \(scratchBytes), "

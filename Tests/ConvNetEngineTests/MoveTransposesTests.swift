@@ -48,15 +48,18 @@ import Testing
     let step = try graph.trainingStep(inputShapes: [:], loss: "output").graph
     #expect(step.transposeCount == 1)
     let model = try randomModel(graph, seed: 44)
-    let values = model.parameters.merging(["input": TestData.uniform([4, 3, 8, 8], seed: 45)]) {
-      $1
-    }
+    let values = model.parameters.merging(model.state) { $1 }
+      .merging(["input": TestData.uniform([4, 3, 8, 8], seed: 45)]) { $1 }
     let bounds = try Tolerance.perturbing(
       Reference(unbound: plain), values, terms: 4 * 64, seed: 46)
-    let found = try runEngine(step, values, lanes: TestLanes.all[1])
+    let store = ParameterStore(model)
+    let plan = try Plan(step, inputShapes: [:], lanes: TestLanes.all[1])
+    var workspace = plan.makeWorkspace(for: store)
+    try workspace.setInput("input", to: try #require(values["input"]))
+    plan.run(in: &workspace)
     for (name, bound) in bounds {
       expectClose(
-        try #require(found[name]), bound.expected, tolerance: bound.tolerance, name)
+        try workspace.output(name), bound.expected, tolerance: bound.tolerance, name)
     }
   }
 }

@@ -1,7 +1,7 @@
 package import ConvNetGraph
 
-/// Layers of `[N, C, H, W]` as imported models have them: a transpose before and after what works on
-/// channels last.
+/// Layers of `[N, C, H, W]` as imported models have them: a transpose before and after what works
+/// on channels last.
 extension Graph.Value {
   /// `[N, C, H, W]` to `[N, H, W, C]`, a layer, and back.
   package func channelsLast(_ layer: (Graph.Value) -> Graph.Value) -> Graph.Value {

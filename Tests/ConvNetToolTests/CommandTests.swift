@@ -74,7 +74,7 @@ import Testing
 
     let inspected = try Tool.succeed(["inspect", model, "--plan", "--batch", "2"]).output
     for text in [
-      "batchNormalization1", "convolutionFilter", "running mean", "0 transposes", "fashion",
+      "batchNormalization1", "convolutionFilter", "running mean", "activations: 0", "fashion",
     ] {
       #expect(inspected.contains(text), "\(text)")
     }

@@ -23,9 +23,9 @@ struct LayoutChoice {
 
   /// Lowers the cost as far as changes of single nodes do.
   ///
-  /// First nodes that gain nothing by their moves give them up, from the last to the first, until that
-  /// changes nothing; then those that lose nothing take theirs, from the first to the last: transposes
-  /// end as late as they can, and what follows a convolution may be fused to it.
+  /// First nodes that gain nothing by their moves give them up, from the last to the first, until
+  /// that changes nothing; then those that lose nothing take theirs, from the first to the last:
+  /// transposes end as late as they can, and what follows a convolution may be fused to it.
   mutating func optimize() {
     let most = 16
     for _ in 0..<most {

@@ -1,4 +1,5 @@
-/// Writes a graph with the layouts that were chosen; values that stand in it as before keep their numbers.
+/// Writes a graph with the layouts that were chosen; values that stand in it as before keep their
+/// numbers.
 struct LayoutWriter {
   /// A value in one of its layouts.
   private struct Form: Hashable {
@@ -10,7 +11,8 @@ struct LayoutWriter {
   private let families: LayoutFamilies
   private let source: Graph
   private var graph: Graph
-  private var names: GraphBuilder
+  /// The names that nodes have.
+  private var names: Set<String>
   /// The values that there are by now.
   private var values: [Form: Graph.ValueID] = [:]
   /// A layout of each order of axes that there is by now.
@@ -30,7 +32,7 @@ struct LayoutWriter {
     source = families.graph
     graph = source
     graph.nodes = []
-    names = GraphBuilder(source)
+    names = Set(source.nodes.map(\.name))
     for port in source.inputs { makers[port.value] = port.name }
     for parameter in source.parameters { makers[parameter.value] = parameter.name }
     for state in source.states { makers[state.value] = state.name }
@@ -62,7 +64,12 @@ struct LayoutWriter {
     var written = node
     let axes = move?.operands ?? node.inputs.map { Layout.identity(source.type(of: $0).rank) }
     written.inputs = zip(node.inputs, axes).map { read($0, with: $1) }
-    if let move { written.operation = move.operation }
+    if let move {
+      written.operation = move.operation
+      for (operand, lookup) in move.lookups.sorted(by: { $0.key < $1.key }) {
+        written.inputs[operand] = look(up: written.inputs[operand], lookup, for: node.name)
+      }
+    }
     if let rows = node.inputs.first.flatMap({ self.rows[$0] }) { follow(rows, in: &written) }
     for (result, value) in node.outputs.enumerated() {
       let layout = move?.results[result] ?? Layout.identity(source.type(of: value).rank)
@@ -83,7 +90,7 @@ struct LayoutWriter {
       if value != output.value, taken.contains(value) {
         value = append(
           .reshape(Reshape(axes.map(Reshape.Extent.copy))), value, to: output.value,
-          name: makers[output.value] ?? names.uniqueName(output.name))
+          name: makers[output.value] ?? uniqueName(output.name))
       }
       taken.insert(value)
       graph.outputs[index].value = value
@@ -114,8 +121,8 @@ struct LayoutWriter {
     return (Graph.ValueID(graph.types.count - 1), nil)
   }
 
-  /// The value read with the given axes: at hand, or transposed, or reshaped where only axes of extent 1
-  /// stand elsewhere, come or go.
+  /// The value read with the given axes: at hand, or transposed, or reshaped where only axes of
+  /// extent 1 stand elsewhere, come or go.
   private mutating func read(_ value: Graph.ValueID, with axes: [Int?]) -> Graph.ValueID {
     let root = families.roots[value.index]
     let type = source.type(of: root)
@@ -141,7 +148,7 @@ struct LayoutWriter {
     let (number, name) = isWhole ? number(root, in: layout) : (nil, nil)
     let result = append(
       .reshape(Reshape(extents)), source, to: number ?? new(type.read(with: own)),
-      name: name ?? names.uniqueName("\(makers[root] ?? "value").reshape"))
+      name: name ?? uniqueName("\(makers[root] ?? "value").reshape"))
     if isWhole { add(result, to: root, in: layout) }
     return result
   }
@@ -155,8 +162,19 @@ struct LayoutWriter {
     let (number, name) = number(root, in: layout)
     let result = append(
       .transpose(Transpose(layout.map { positions[$0] })), value, to: number,
-      name: name ?? names.uniqueName("\(makers[root] ?? "value").transpose"))
+      name: name ?? uniqueName("\(makers[root] ?? "value").transpose"))
     add(result, to: root, in: layout)
+  }
+
+  /// A name nobody has: `base` itself, or with a number.
+  private mutating func uniqueName(_ base: String) -> String {
+    var name = base
+    var number = 0
+    while !names.insert(name).inserted {
+      number += 1
+      name = "\(base)\(number)"
+    }
+    return name
   }
 
   private mutating func new(_ type: TensorType) -> Graph.ValueID {
@@ -174,12 +192,14 @@ struct LayoutWriter {
 
   // MARK: What follows
 
-  /// Brings the inner axis of a product's weights into the order of the rows they are multiplied with.
+  /// Brings the inner axis of a product's weights into the order of the rows they are multiplied
+  /// with.
   private mutating func follow(
     _ rows: (extents: [Int], layout: Layout), in node: inout Graph.Node
   ) {
     guard case .matrixMultiply(let multiply) = node.operation else { return }
-    // The inner axis is split into the axes that were flattened, these change places and are merged again.
+    // The inner axis is split into the axes that were flattened, these change places and are merged
+    // again.
     let weights = node.inputs[1]
     let type = graph.type(of: weights)
     let inner = rows.extents.map(Reshape.Extent.fixed)
@@ -202,7 +222,7 @@ struct LayoutWriter {
       (.transpose(Transpose(axes)), apart.read(with: axes)), (.reshape(Reshape(merged)), type),
     ] {
       value = append(
-        operation, value, to: new(type), name: names.uniqueName("\(node.name).weights"))
+        operation, value, to: new(type), name: uniqueName("\(node.name).weights"))
     }
     node.inputs[1] = value
   }
@@ -225,15 +245,36 @@ struct LayoutWriter {
     }
     let (first, last) = (bound(start), bound(end ?? rank))
     let positions = from.positions
-    let axes = asked.layout[first..<max(first, last)].map { Int64(positions[$0]) }
     let extents = append(
       .deferred(.extents(start: 0, end: nil)), there, to: new(TensorType(.int64, [.fixed(rank)])),
-      name: names.uniqueName("\(node.name).extents"))
-    let shape: Shape = [axes.count]
-    let order = append(
-      .constant(Constant(integers: axes, shape: shape)), to: new(TensorType(.int64, shape)),
-      name: names.uniqueName("\(node.name).axes"))
-    _ = append(.gather(Gather(axis: 0)), extents, order, to: node.outputs[0], name: node.name)
+      name: uniqueName("\(node.name).extents"))
+    _ = append(
+      .gather(Gather(axis: 0)), extents,
+      constant(asked.layout[first..<max(first, last)].map { positions[$0] }, for: node.name),
+      to: node.outputs[0], name: node.name)
     add(node.outputs[0], to: node.outputs[0], in: [0])
+  }
+  /// Data about axes, looked up in their new order.
+  private mutating func look(
+    up value: Graph.ValueID, _ lookup: TransposeMove.Lookup, for name: String
+  ) -> Graph.ValueID {
+    let result = new(graph.type(of: value))
+    switch lookup {
+    case .reordered(let order):
+      return append(
+        .gather(Gather(axis: 0)), value, constant(order, for: name), to: result,
+        name: uniqueName("\(name).axes"))
+    case .renumbered(let numbers):
+      return append(
+        .gather(Gather(axis: 0)), constant(numbers, for: name), value, to: result,
+        name: uniqueName("\(name).axes"))
+    }
+  }
+
+  private mutating func constant(_ numbers: [Int], for name: String) -> Graph.ValueID {
+    let constant = Constant(integers: numbers.map(Int64.init), shape: [numbers.count])
+    return append(
+      .constant(constant), to: new(TensorType(.int64, constant.shape)),
+      name: uniqueName("\(name).order"))
   }
 }

@@ -1,30 +1,34 @@
 /// Moves transposes through operations and cancels them.
 ///
-/// Networks that come channels first have a transpose before and after every convolution, pooling and
-/// resize; between convolutions none is left, and what remains keeps the layout of inputs and outputs or
-/// serves an operation that truly needs another order of axes. Taken on the unfused graph, before or
-/// after `ResolveMode` and before the gradient; shapes may be symbols.
+/// Networks that come channels first have a transpose before and after every convolution, pooling
+/// and resize; between convolutions none is left, and what remains keeps the layout of inputs and
+/// outputs or serves an operation that truly needs another order of axes. Taken on the unfused
+/// graph, before or after `ResolveMode` and before the gradient; shapes may be symbols.
 ///
-/// Pattern: values that are transposes of one another are one *family* and any of its *layouts* can be made
-/// of any other. An operation that computes the same from an operand in another layout, with its axes
-/// renumbered (`TransposeMove`), may do so and gives its own result in another layout; for each that can,
-/// one such way is noted, following the layouts that values have anyway. Then the ways are chosen (`LayoutChoice`)
-/// and layouts that someone reads but nobody makes come by one transpose each (`LayoutWriter`).
+/// Pattern: values that are transposes of one another are one *family* and any of its *layouts* can
+/// be made of any other. An operation that computes the same from an operand in another layout,
+/// with its axes renumbered (`TransposeMove`), may do so and gives its own result in another
+/// layout; for each that can, one such way is noted, following the layouts that values have anyway.
+/// Then the ways are chosen (`LayoutChoice`) and layouts that someone reads but nobody makes come
+/// by one transpose each (`LayoutWriter`).
 ///
-/// Proof: let P be the permutation of a layout. Every way satisfies f′(P₁x₁, P₂x₂, …) = P f(x₁, x₂, …) element by
-/// element: elementwise functions act alike on all elements and broadcasting aligns axes one by one, so that
-/// permuting those of all operands permutes those of the result; concatenation, slices, padding, gathering
-/// and resizing act along named axes; a reduction sums the same elements, in another order; a reshape keeps
-/// the order of elements within the groups of axes that it merges or splits. Dropout drops as many elements,
-/// but others. The graph's ports read their own layouts. Moving axes of extent 1 keeps the order of elements in
-/// memory: that is a reshape and costs nothing.
+/// Proof: let P be the permutation of a layout. Every way satisfies f′(P₁x₁, P₂x₂, …) = P f(x₁, x₂,
+/// …) element by element: elementwise functions act alike on all elements and broadcasting aligns
+/// axes one by one, so that permuting those of all operands permutes those of the result;
+/// concatenation, slices, padding, gathering and resizing act along named axes; a reduction sums
+/// the same elements, in another order; a reshape keeps the order of elements within the groups of
+/// axes that it merges or splits. Dropout drops as many elements, but others. The graph's ports
+/// read their own layouts. Moving axes of extent 1 keeps the order of elements in memory: that is a
+/// reshape and costs nothing.
 ///
-/// What a choice costs is the number of elements that its transposes move: for each family its size times the layouts
-/// that are read and not made by its operation. Every change of the choice lowers that, or keeps it while
-/// nodes go one way; so it ends, and where it ends above the cost of no moves at all, none is made.
+/// What a choice costs is the number of elements that its transposes move: for each family its size
+/// times the layouts that are read and not made by its operation. Every change of the choice lowers
+/// that, or keeps it while nodes go one way; so it ends, and where it ends above the cost of no
+/// moves at all, none is made.
 package struct MoveTransposes: GraphPass {
-  /// Whether what is computed from parameters alone is free, as after constant folding at inference;
-  /// otherwise it counts as activations do, and a dense layer's weights stay in their order.
+  /// Whether what is computed from parameters alone is free, as after constant folding at
+  /// inference; otherwise it counts as activations do, and a dense layer's weights stay in their
+  /// order.
   package var foldsConstants: Bool
 
   package init(foldsConstants: Bool = true) { self.foldsConstants = foldsConstants }
@@ -141,8 +145,8 @@ struct LayoutFamilies {
     return planned[roots[value.index].index].map { positions[$0] }
   }
 
-  /// The order of the axes of the root, without those of extent 1, when a value is read with these axes:
-  /// equal orders are equal in memory.
+  /// The order of the axes of the root, without those of extent 1, when a value is read with these
+  /// axes: equal orders are equal in memory.
   func order(_ value: Graph.ValueID, _ axes: [Int?]) -> Layout {
     let root = graph.type(of: roots[value.index]).dimensions
     return axes.compactMap { $0.map { layouts[value.index][$0] } }.filter { root[$0] != .fixed(1) }

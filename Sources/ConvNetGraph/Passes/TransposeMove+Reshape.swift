@@ -5,11 +5,11 @@ extension TransposeRule {
     var to: Range<Int>
   }
 
-  /// A reshape merges and splits groups of neighbouring axes; the groups may stand in any order, while
-  /// within one the order stays.
+  /// A reshape merges and splits groups of neighbouring axes; the groups may stand in any order,
+  /// while within one the order stays.
   ///
-  /// The groups follow the layout of the operand; where it tears a group apart, as between the two halves of a
-  /// channel shuffle, the operand must be transposed for it.
+  /// The groups follow the layout of the operand; where it tears a group apart, as between the two
+  /// halves of a channel shuffle, the operand must be transposed for it.
   func reshaping() -> TransposeMove? {
     let (x, y) = (graph.type(of: node.inputs[0]), graph.type(of: node.outputs[0]))
     guard !layouts[0].isIdentity, let groups = Self.groups(x.dimensions, y.dimensions) else {
@@ -23,13 +23,15 @@ extension TransposeRule {
     }
   }
 
-  /// The smallest groups of equal products; nil where a symbol hides them, or there are too many axes to try.
+  /// The smallest groups of equal products; nil where a symbol hides them, or there are too many
+  /// axes to try.
   static func groups(_ from: [Dimension], _ to: [Dimension]) -> [AxisGroup]? {
     guard max(from.count, to.count) <= 8 else { return nil }
     var groups: [AxisGroup] = []
     var (i, j) = (0, 0)
     while i < from.count || j < to.count {
-      // One axis that stays comes before axes of extent 1 that come or go, and these before the rest.
+      // One axis that stays comes before axes of extent 1 that come or go, and these before the
+      // rest.
       let (most, other) = (from.count - i, to.count - j)
       let counts =
         [(1, 1), (1, 0), (0, 1)]
@@ -48,8 +50,8 @@ extension TransposeRule {
     return groups
   }
 
-  /// The groups as their first axes stand in the operand's layout; what comes from nothing stays behind the
-  /// group before it.
+  /// The groups as their first axes stand in the operand's layout; what comes from nothing stays
+  /// behind the group before it.
   private func order(_ groups: [AxisGroup], _ x: TensorType) -> [AxisGroup] {
     let positions = layouts[0].positions
     var place = -1
@@ -80,8 +82,8 @@ extension TransposeRule {
 
   /// Flattening before dense layers: rows in the order of the operand's layout.
   ///
-  /// The weights of the readers, which nobody else reads, follow: Σᵢ x(i)·w(i, o) is the same sum in
-  /// another order.
+  /// The weights of the readers, which nobody else reads, follow: Σᵢ x(i)·w(i, o) is the same sum
+  /// in another order.
   private func flattening(_ groups: [AxisGroup], _ ordered: [AxisGroup]) -> TransposeMove? {
     let x = graph.type(of: node.inputs[0])
     guard groups.map(\.from) == ordered.map(\.from), let last = groups.last, last.to == 1..<2,
@@ -103,7 +105,8 @@ extension TransposeRule {
     return move
   }
 
-  /// The weights of all readers, if these are products of the result's rows with weights of their own.
+  /// The weights of all readers, if these are products of the result's rows with weights of their
+  /// own.
   private func followingWeights() -> [Graph.ValueID]? {
     var weights: [Graph.ValueID] = []
     for reader in readers[node.outputs[0].index] {

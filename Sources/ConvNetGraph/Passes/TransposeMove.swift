@@ -1,19 +1,30 @@
 /// How an operation computes the same in other layouts.
 struct TransposeMove {
+  /// Of an operand that is data about axes.
+  enum Lookup {
+    /// Its elements, one or more for each axis, in another order.
+    case reordered([Int])
+    /// Its elements, axes, by their new numbers.
+    case renumbered([Int])
+  }
+
   /// The operation with its axes renumbered.
   var operation: Operation
   /// For each operand the axes it is read with, nil for an added axis of extent 1; further operands
   /// are read no more.
   var operands: [[Int?]]
+  /// What is done to operands that are data about axes.
+  var lookups: [Int: Lookup] = [:]
   /// For each result the layout in which it comes.
   var results: [Layout]
-  /// For a reshape whose result is a row of another order: that order and the extents it permutes, which
-  /// the weights of its readers follow.
+  /// For a reshape whose result is a row of another order: that order and the extents it permutes,
+  /// which the weights of its readers follow.
   var rows: (extents: [Int], layout: Layout)?
   /// The weights that follow.
   var weights: [Graph.ValueID] = []
 
-  /// The move that follows the layouts of the operands, unless they are those at hand or there is none.
+  /// The move that follows the layouts of the operands, unless they are those at hand or there is
+  /// none.
   init?(
     _ node: Graph.Node, _ graph: Graph, layouts: [Layout], isConstant: [Bool], readers: [[Int]]
   ) {
@@ -103,20 +114,37 @@ struct TransposeRule {
       normalize.axis = try place(normalize.axis) - x.count
       return firstMoved(.normalize(normalize), result: x)
     case .matrixMultiply(let multiply): return multiplying(multiply)
-    case .reshape, .deferred(.reshape): return reshaping()
-    case .deferred(.resize(let axes)):
-      let moved = try axes.map { resize in
-        var resize = resize
-        resize.axis = try place(resize.axis)
-        return resize
-      }
-      return firstMoved(.deferred(.resize(moved)), result: x)
+    case .reshape, .reshapeLike, .deferred(.reshape): return reshaping()
+    case .deferred(let deferred): return try deferring(deferred)
     default: return nil
     }
   }
 
-  /// The operand whose layout the others follow: of the activations that do not come as they stand, the
-  /// one with the most axes that are more than 1 long.
+  /// Operations whose attributes are data: what these say of axes is looked up in the new order.
+  private func deferring(_ deferred: Deferred) throws -> TransposeMove? {
+    let x = layouts[0]
+    var move = firstMoved(.deferred(deferred), result: x)
+    switch deferred {
+    case .pad: move.lookups[1] = .reordered(x + x.map { $0 + x.count })
+    case .tile: move.lookups[1] = .reordered(x)
+    case .broadcast where type(1).dimensions == [.fixed(x.count)]:
+      move.lookups[1] = .reordered(x)
+    case .slice: move.lookups[3] = .renumbered(x.positions)
+    case .resize(let axes):
+      move.operation = .deferred(
+        .resize(
+          try axes.map { resize in
+            var resize = resize
+            resize.axis = try x.positions[type(0).normalizedAxis(resize.axis)]
+            return resize
+          }))
+    default: return nil
+    }
+    return move
+  }
+
+  /// The operand whose layout the others follow: of the activations that do not come as they stand,
+  /// the one with the most axes that are more than 1 long.
   private var leader: Int? {
     func long(_ operand: Int) -> Int { type(operand).dimensions.count { $0 != .fixed(1) } }
     return layouts.indices
@@ -124,8 +152,8 @@ struct TransposeRule {
       .max { long($0) < long($1) }
   }
 
-  /// Broadcast operands are aligned at their last axes; missing ones count as axes of extent 1, which
-  /// constants then need not have in front.
+  /// Broadcast operands are aligned at their last axes; missing ones count as axes of extent 1,
+  /// which constants then need not have in front.
   private func broadcasting() -> TransposeMove? {
     guard let leader else { return nil }
     let rank = graph.type(of: node.outputs[0]).rank
@@ -183,20 +211,26 @@ struct TransposeRule {
     return firstMoved(.broadcast(Broadcast(result.map { extents[$0] })), result: result)
   }
 
-  /// A product reads transposed matrices as they are.
-  private func multiplying(_ multiply: MatrixMultiply) -> TransposeMove? {
-    guard type(0).rank == 2, type(1).rank == 2 else { return nil }
+  /// A product reads matrices whose last two axes have changed places as they are.
+  private func multiplying(_ multiply: MatrixMultiply) -> TransposeMove {
     var operands = asTheyStand
     var moved = multiply
-    if layouts[0] == [1, 0] {
-      operands[0] = [1, 0]
+    func isTurned(_ operand: Int) -> Bool {
+      var layout = layouts[operand]
+      guard layout.count >= 2 else { return false }
+      layout.swapAt(layout.count - 2, layout.count - 1)
+      return layout.isIdentity
+    }
+    if isTurned(0) {
+      operands[0] = layouts[0]
       moved.transposesLeft.toggle()
     }
-    if layouts[1] == [1, 0] {
-      operands[1] = [1, 0]
+    if isTurned(1) {
+      operands[1] = layouts[1]
       moved.transposesRight.toggle()
     }
     return TransposeMove(
-      .matrixMultiply(moved), operands, result: Layout.identity(2))
+      .matrixMultiply(moved), operands,
+      result: Layout.identity(graph.type(of: node.outputs[0]).rank))
   }
 }
