@@ -137,11 +137,14 @@ public final class Plan: Sendable {
     }
   }
 
-  /// Bytes that a run needs besides the store: arena, scratch of all lanes and packed weights.
+  /// Bytes that a run needs besides the store: arena, scratch of all lanes, packed weights and constants.
   ///
   /// Packed weights are shared by all plans on one store.
   public var peakByteCount: Int {
-    workspaceByteCount + packs.reduce(0) { $0 + $1.floatCount * 4 }
+    let constants = origins.reduce(0) {
+      if case .constant(let storage) = $1 { $0 + storage.byteCount } else { $0 }
+    }
+    return workspaceByteCount + constants + packs.reduce(0) { $0 + $1.floatCount * 4 }
   }
 
   /// Bytes from one lane's scratch to the next: neighbours must not share a cache line or a page.

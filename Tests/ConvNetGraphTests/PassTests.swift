@@ -79,4 +79,18 @@ import Testing
     let resolved = try graph.resolved(inputShapes: ["input": [0, 4, 4, 1]])
     #expect(resolved.outputViews[0].type == TensorType([0, 3]))
   }
+
+  /// Slices side by side leave a concatenation, those by steps of 2 the sum of their gradients.
+  @Test(arguments: [1, 2]) func joinsGradientsOfNeighbours(step: Int) throws {
+    let graph = try Graph(inputs: [("x", TensorType([4]))]) { values in
+      let parts = [0, 2].map {
+        values[0].apply(.slice(Slice(axis: 0, start: $0, end: $0 + 2, step: step))).map(.square)
+      }
+      return ["loss": (parts[0] + parts[1]).reduced(.sum, axes: [0])]
+    }
+    let gradient = try graph.gradient(of: "loss", withRespectTo: ["x"])
+    let joined = try JoinSliceGradients().apply(to: gradient).nodes.map(\.operation.name)
+    #expect(joined.contains("concatenate") == (step == 1))
+    #expect(joined.contains("sliceGradient") == (step == 2))
+  }
 }

@@ -23,7 +23,14 @@ struct PlainRow {
       let y = row.y.assumingMemoryBound(to: Result.self)
       let a = row.a.assumingMemoryBound(to: Operand.self)
       let b = row.b.assumingMemoryBound(to: Operand.self)
-      for i in 0..<row.count { y[i] = function(a[i * row.aStep], b[i * row.bStep]) }
+      // Steps that are known make vector loops.
+      if row.aStep == 1, row.bStep == 1 {
+        for i in 0..<row.count { y[i] = function(a[i], b[i]) }
+      } else if row.aStep == 1, row.bStep == 0 {
+        for i in 0..<row.count { y[i] = function(a[i], b[0]) }
+      } else {
+        for i in 0..<row.count { y[i] = function(a[i * row.aStep], b[i * row.bStep]) }
+      }
     }
   }
 }

@@ -3,11 +3,11 @@ import Glibc
 /// Where a tensor's data lie in a file beside the model (TensorProto.external_data).
 package struct ONNXExternalData: Sendable, Hashable {
   /// The model's file.
-  let model: String
+  package let model: String
   /// The data's file, relative to the model's folder.
-  let location: String
+  package let location: String
   /// The data's bytes in it.
-  let range: Range<Int>
+  package let range: Range<Int>
 
   /// Reads and checks the entries of a tensor whose data take a number of bytes.
   init(_ entries: [String: String], model: String, byteCount: Int) throws {

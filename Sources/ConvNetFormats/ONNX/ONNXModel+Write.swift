@@ -239,10 +239,15 @@ extension ONNXTensor {
     switch contents {
     case .dense(let source, let range): try Self.copy(source, range, to: file)
     case .external(let data): try Self.copy(try data.open(), data.range, to: file)
-    case .memory(let tensor, nil): try unsafe tensor.withBytes { try unsafe file.append($0) }
+    case .memory(let tensor, let axes):
+      // Where axis i of the file is axis axes[i] of the tensor, the other way round it is the inverse.
+      var inverse = axes
+      for (index, axis) in (axes ?? []).enumerated() { inverse?[axis] = index }
+      let type = StoredType(tensor.elementType)
+      try StoredArray(type, shape, permutation: inverse).write(tensor, to: file)
     case .produced(let make):
       try unsafe produce(make).withBytes { try unsafe file.append($0) }
-    case .memory, .encoded, .unsupported:
+    case .encoded, .unsupported:
       try unsafe read().withBytes { try unsafe file.append($0) }
     }
   }

@@ -80,7 +80,9 @@ package struct ONNXNode: Sendable {
   /// What messages call the node: its name, or what it makes where it has none.
   package var place: String {
     if !name.isEmpty { return "node \(FileError.quoted(name))" }
-    guard let output = outputs.first(where: { !$0.isEmpty }) else { return "a node of \(opType)" }
+    guard let output = outputs.first(where: { !$0.isEmpty }) else {
+      return opType.isEmpty ? "a node" : "a node of \(opType)"
+    }
     return "the node of \(FileError.quoted(output))"
   }
 }

@@ -9,42 +9,25 @@ extension ONNXTensor {
   ///   `[kh, kw, I, O]` of a convolution's `[O, I, kh, kw]`, `[1, 0]` transposes a matrix.
   /// - Throws: `FileError` where the type is not read, or a number does not fit its type.
   package func read(permutedBy axes: [Int]? = nil) throws -> Tensor {
-    guard let elementType else {
-      throw failure(.unsupported, "elements of type \(dataType) are not read")
-    }
-    let order = axes ?? Array(0..<shape.rank)
-    let permuted = Shape(order.map { shape[$0] })
-    var result = try Tensor.room(for: elementType, permuted, of: path, place: place)
-    try read(into: &result, permutedBy: order)
-    return result
-  }
-
-  /// Reads the data into a tensor of the right type and number of elements, whatever its shape.
-  package func read(into target: inout Tensor, permutedBy axes: [Int]? = nil) throws {
-    guard target.elementType == elementType, target.count == shape.count else {
-      fatalError(
-        "\(dataType) \(shape) cannot be read into \(target.elementType.rawValue) \(target.shape).")
-    }
-    let copy = PermutedCopy(shape, permutedBy: axes ?? Array(0..<shape.rank))
     do {
       switch contents {
       case .dense(let file, let range):
-        try fill(&target, copy, StoredBytes(file, at: range.lowerBound))
+        return try read(file, at: range.lowerBound, permutedBy: axes)
       case .external(let data):
-        try fill(&target, copy, StoredBytes(try data.open(), at: data.range.lowerBound))
+        return try read(try data.open(), at: data.range.lowerBound, permutedBy: axes)
       case .encoded(let file, let message, let field):
-        Self.copy(try decode(file, message, field: field), to: &target, copy)
-      case .memory(let tensor, let own):
-        let inner = own.map { order in (axes ?? Array(order.indices)).map { order[$0] } } ?? axes
-        let order = inner ?? Array(0..<tensor.shape.rank)
-        Self.copy(tensor, to: &target, PermutedCopy(tensor.shape, permutedBy: order))
-      case .produced(let make): Self.copy(try produce(make), to: &target, copy)
-      case .unsupported: break
+        return try decode(file, message, field: field).permuted(by: axes)
+      case .memory(let tensor, let own): return tensor.permuted(by: own).permuted(by: axes)
+      case .produced(let make): return try produce(make).permuted(by: axes)
+      case .unsupported: throw unread
       }
-      try target.checkTruthValues(of: path)
     } catch let error as FileError {
       throw place.isEmpty || !error.place.isEmpty ? error : error.inside(place)
     }
+  }
+
+  private var unread: FileError {
+    FileError(.unsupported, "elements of type \(dataType) are not read", at: path)
   }
 
   /// What a closure makes, which has to be what it promised.
@@ -58,78 +41,48 @@ extension ONNXTensor {
     return tensor
   }
 
-  /// Copies a tensor in memory.
-  private static func copy(_ tensor: Tensor, to target: inout Tensor, _ copy: PermutedCopy) {
-    func move<Element: BitwiseCopyable>(_: Element.Type) {
-      unsafe tensor.withBytes { source in
-        unsafe target.withMutableBytes { bytes in
-          guard let to = bytes.baseAddress, let from = source.baseAddress else { return }
-          let elements = unsafe from.assumingMemoryBound(to: Element.self)
-          try? unsafe copy.run(into: to.assumingMemoryBound(to: Element.self)) {
-            first, count, place in unsafe place.update(from: elements + first, count: count)
-          }
-        }
+  /// Reads little-endian elements.
+  private func read(_ file: FileReader, at offset: Int, permutedBy axes: [Int]?) throws -> Tensor {
+    let types: [ONNXDataType: StoredType] = [
+      .float: .float32, .double: .float64, .int64: .int64, .int32: .int32, .uint8: .uint8,
+      .bool: .bool, .float16: .float16, .bfloat16: .bfloat16,
+    ]
+    if let type = types[dataType] {
+      return try StoredArray(type, shape, permutation: axes).read(from: file, at: offset)
+    }
+    let integers =
+      switch dataType {
+      case .int8: try widen(file, offset) { (value: Int8) in Int32(value) }
+      case .int16: try widen(file, offset) { (value: Int16) in Int32(value) }
+      case .uint16: try widen(file, offset) { (value: UInt16) in Int32(value) }
+      case .uint32: try widen(file, offset) { (value: UInt32) in Int64(value) }
+      case .uint64: try widen(file, offset) { (value: UInt64) in try int64(value) }
+      default: throw unread
       }
-    }
-    switch tensor.elementType.byteCount {
-    case 1: move(UInt8.self)
-    case 4: move(UInt32.self)
-    default: move(UInt64.self)
-    }
+    return integers.permuted(by: axes)
   }
 
-  /// Reads little-endian elements, widening them on the way where their type asks for it.
-  private func fill(_ target: inout Tensor, _ copy: PermutedCopy, _ bytes: StoredBytes) throws {
-    switch dataType {
-    case .float16: try widen(&target, copy, bytes) { Float(halfBits: $0) }
-    case .bfloat16: try widen(&target, copy, bytes) { Float(bfloatBits: $0) }
-    case .int8: try widen(&target, copy, bytes) { (value: Int8) in Int32(value) }
-    case .int16: try widen(&target, copy, bytes) { (value: Int16) in Int32(value) }
-    case .uint16: try widen(&target, copy, bytes) { (value: UInt16) in Int32(value) }
-    case .uint32: try widen(&target, copy, bytes) { (value: UInt32) in Int64(value) }
-    case .uint64: try widen(&target, copy, bytes) { (value: UInt64) in try int64(value) }
-    case .float, .int32: try load(&target, copy, bytes, as: UInt32.self)
-    case .double, .int64: try load(&target, copy, bytes, as: UInt64.self)
-    default: try load(&target, copy, bytes, as: UInt8.self)
-    }
-  }
-
-  private func load<Element: BitwiseCopyable>(
-    _ target: inout Tensor, _ copy: PermutedCopy, _ bytes: StoredBytes, as _: Element.Type
-  ) throws {
-    let width = MemoryLayout<Element>.size
-    try unsafe target.withMutableBytes { buffer in
-      guard let start = buffer.baseAddress else { return }
-      try unsafe copy.run(into: start.assumingMemoryBound(to: Element.self)) {
-        first, count, place in
-        let room = unsafe UnsafeMutableRawBufferPointer(start: place, count: count * width)
-        unsafe try bytes.read(into: room, at: first * width)
-      }
-    }
-  }
-
-  private func widen<Stored: BitwiseCopyable, Element: BitwiseCopyable>(
-    _ target: inout Tensor, _ copy: PermutedCopy, _ bytes: StoredBytes,
-    _ convert: (Stored) throws -> Element
-  ) throws {
+  /// Reads integers of which tensors hold wider ones only; they are rare, and never weights.
+  private func widen<Stored: FixedWidthInteger, Element: TensorElement>(
+    _ file: FileReader, _ start: Int, _ convert: (Stored) throws -> Element
+  ) throws -> Tensor {
     let width = MemoryLayout<Stored>.size
     let block = 1 << 14
-    try unsafe target.withMutableBytes { buffer in
-      guard let start = buffer.baseAddress else { return }
-      let stored = UnsafeMutablePointer<Stored>.allocate(capacity: block)
-      defer { unsafe stored.deallocate() }
-      try unsafe copy.run(into: start.assumingMemoryBound(to: Element.self)) {
-        first, count, place in
-        for begin in stride(from: 0, to: count, by: block) {
-          let length = min(block, count - begin)
-          let room = unsafe UnsafeMutableRawBufferPointer(start: stored, count: length * width)
-          unsafe try bytes.read(into: room, at: (first + begin) * width)
-          for index in 0..<length {
-            unsafe place[begin + index] = try convert(stored[index])
+    var result = try Tensor.room(for: Element.elementType, shape, of: path)
+    try result.withMutableElements { (elements: inout MutableSpan<Element>) in
+      for first in stride(from: 0, to: elements.count, by: block) {
+        let count = min(block, elements.count - first)
+        let bytes = try file.bytes(count: count * width, at: start + first * width)
+        for index in 0..<count {
+          var value: Stored = 0
+          for byte in 0..<width {
+            value |= Stored(truncatingIfNeeded: bytes[index * width + byte]) << Stored(8 * byte)
           }
+          elements[first + index] = try convert(value)
         }
       }
     }
+    return result
   }
 
   private func int64(_ value: UInt64) throws -> Int64 {
@@ -162,7 +115,7 @@ extension ONNXTensor {
       return try decode(file, message, number) { try Float(halfBits: narrow($0, UInt16.self)) }
     case .bfloat16:
       return try decode(file, message, number) { try Float(bfloatBits: narrow($0, UInt16.self)) }
-    default: throw failure(.unsupported, "elements of type \(dataType) are not read")
+    default: throw unread
     }
   }
 
@@ -182,7 +135,7 @@ extension ONNXTensor {
     _ file: FileReader, _ message: Range<Int>, _ number: Int, width: Int = 0,
     _ convert: (UInt64) throws -> Element
   ) throws -> Tensor {
-    var result = try Tensor.room(for: Element.elementType, shape, of: path, place: place)
+    var result = try Tensor.room(for: Element.elementType, shape, of: path)
     // The number of elements was counted when the file was opened.
     let changed = FileError(.malformed, "the file has changed since it was opened", at: path)
     let total = result.count
@@ -210,44 +163,29 @@ extension ONNXTensor {
   }
 }
 
-/// Bytes of a file from an offset on, read in large pieces where they are asked for in order.
-private final class StoredBytes {
-  private static let pieceSize = 1 << 18
-  private let file: FileReader
-  private let start: Int
-  private var piece: [UInt8] = []
-  private var pieceStart = 0
-  /// Where the last request ended.
-  private var last = 0
-
-  init(_ file: FileReader, at start: Int) {
-    self.file = file
-    self.start = start
-  }
-
-  /// Fills a buffer from an offset.
-  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws {
-    let isNext = offset == last
-    last = offset + buffer.count
-    let present = offset >= pieceStart && last <= pieceStart + piece.count
-    if !present {
-      guard isNext, buffer.count < Self.pieceSize / 8 else {
-        return try unsafe file.fill(buffer, at: start + offset)
-      }
-      let count = max(buffer.count, min(Self.pieceSize, file.size - start - offset))
-      if piece.count != count { piece = [UInt8](repeating: 0, count: count) }
-      pieceStart = offset
-      do {
-        try unsafe piece.withUnsafeMutableBytes { try unsafe file.fill($0, at: start + offset) }
-      } catch {
-        piece = []
-        throw error
+extension Tensor {
+  /// A copy with the axes in another order; itself where none is given.
+  fileprivate func permuted(by axes: [Int]?) -> Tensor {
+    guard let axes, axes != Array(0..<shape.rank) else { return self }
+    var result = Tensor(zeros: Shape(axes.map { shape[$0] }), elementType: elementType)
+    let strides = shape.strides
+    let copy = StridedCopy(
+      extents: result.shape.dimensions, from: axes.map { strides[$0] }, to: result.shape.strides)
+    func move<Bits: BitwiseCopyable>(_: Bits.Type) {
+      unsafe withBytes { source in
+        unsafe result.withMutableBytes { target in
+          guard let from = source.baseAddress, let to = target.baseAddress else { return }
+          unsafe copy.run(
+            from: from.assumingMemoryBound(to: Bits.self), to: to.assumingMemoryBound(to: Bits.self)
+          ) { $0 }
+        }
       }
     }
-    unsafe piece.withUnsafeBytes { bytes in
-      let from = offset - pieceStart
-      unsafe buffer.copyMemory(
-        from: UnsafeRawBufferPointer(rebasing: bytes[from..<(from + buffer.count)]))
+    switch elementType.byteCount {
+    case 1: move(UInt8.self)
+    case 4: move(UInt32.self)
+    default: move(UInt64.self)
     }
+    return result
   }
 }

@@ -74,9 +74,4 @@ package struct ONNXTensor: Sendable {
     self.contents = contents
     self.path = path
   }
-
-  /// An error that names the tensor.
-  func failure(_ code: FileError.Code, _ reason: String) -> FileError {
-    FileError(code, reason, at: path, place: place)
-  }
 }

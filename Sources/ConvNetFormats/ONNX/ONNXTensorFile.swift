@@ -2,12 +2,19 @@ package import ConvNetGraph
 
 /// One tensor as a file (TensorProto), as ONNX's tests hold inputs and outputs.
 package enum ONNXTensorFile {
+  /// Opens a file; the data are read by the tensor's `read(permutedBy:)`.
+  ///
+  /// - Throws: `FileError`.
+  package static func open(_ path: String) throws -> ONNXTensor {
+    var reader = ProtobufReader(try FileReader(path))
+    return try ONNXTensor(&reader)
+  }
+
   /// Reads a tensor and its name.
   ///
   /// - Throws: `FileError`.
   package static func read(_ path: String) throws -> (name: String, tensor: Tensor) {
-    var reader = ProtobufReader(try FileReader(path))
-    let tensor = try ONNXTensor(&reader)
+    let tensor = try open(path)
     return (tensor.name, try tensor.read())
   }
 
