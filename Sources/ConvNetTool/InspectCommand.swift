@@ -34,6 +34,10 @@ struct InspectCommand: ParsableCommand {
     parsing: .unconditional,
     help: "Images at once: by default 1 for --plan, 16 for --folding, 128 for --batch-norm.")
   var batch: Int?
+  @Option(
+    parsing: .unconditional,
+    help: "Height and width for --plan and --folding, where the model leaves them open.")
+  var size: Int?
   @OptionGroup var foldingOptions: FoldingOptions
   @OptionGroup var exactnessOptions: ExactnessOptions
   @OptionGroup var laneOptions: LaneOptions
@@ -43,6 +47,7 @@ struct InspectCommand: ParsableCommand {
   func run() throws {
     if let batch, batch < 1 { throw ToolError("--batch must be at least 1, not \(batch)") }
     guard samples >= 1 else { throw ToolError("--samples must be at least 1, not \(samples)") }
+    if let size, size < 1 { throw ToolError("--size must be at least 1, not \(size)") }
     guard data == nil || batchNorm || folding else {
       throw ToolError("--data belongs to --batch-norm or --folding")
     }
@@ -93,11 +98,17 @@ struct InspectCommand: ParsableCommand {
     return FoldingReport(folded.report, drifts, data: data, images: count)
   }
 
-  /// The shape of every input, with the batch in the place of each symbol.
+  /// The shape of every input: an open first extent is the batch, others are the size.
   private func inputShapes(of model: Model, batch: Int) throws -> [String: Shape] {
     let graph = try ResolveMode(.inference).apply(to: model.graph)
     return try graph.inputViews.reduce(into: [:]) { shapes, input in
-      shapes[input.name] = try Shape(checking: input.type.dimensions.map { $0.extent ?? batch })
+      let extents = try input.type.dimensions.enumerated().map { axis, dimension in
+        if let extent = dimension.extent { return extent }
+        if axis == 0 { return batch }
+        if let size { return size }
+        throw ToolError("the input “\(input.name)” is \(input.type), so --size is needed")
+      }
+      shapes[input.name] = try Shape(checking: extents)
     }
   }
 

@@ -153,12 +153,26 @@ public struct Window: Hashable, Sendable, Codable {
         .invalidShape, "a kernel \(kernel) does not fit \(inputs.count) spatial dimensions")
     }
     return try inputs.enumerated().map { index, input in
-      try input.map({
-        "window(\($0),\(kernel[index]),\(stride[index]),\(dilation[index]),\(padding)"
-          + (roundsUp ? ",up)" : ")")
-      }) {
-        try axis(index, input: $0).output
-      }
+      if case .symbol(let name) = input { return symbol(index, name) }
+      return try input.map({ $0 }) { try axis(index, input: $0).output }
     }
+  }
+
+  /// The output extent for an open one: ⌊(i + offset)/s⌋ + 1 with offset = p + q − (d(k − 1) + 1), so that
+  /// windows that lead to the same extent have the same name for it.
+  private func symbol(_ index: Int, _ input: String) -> Dimension {
+    let span = dilation[index] * (kernel[index] - 1) + 1
+    let (s, offset): (Int, Int)
+    switch padding {
+    case .valid: (s, offset) = (stride[index], -span)
+    // ⌈i/s⌉ = ⌊(i − 1)/s⌋ + 1.
+    case .same, .sameLower: (s, offset) = (stride[index], -1)
+    case .explicit(let before, let after):
+      (s, offset) = (stride[index], before[index] + after[index] - span)
+    }
+    if s == 1, offset >= -1 { return .sum([.symbol(input), .fixed(offset + 1)]) }
+    // Rounding up may leave the last window out, which begins in the padding at the end.
+    let rounding = roundsUp && s > 1 ? ",up,\(padding)" : ""
+    return .symbol("window(\(input),\(offset),\(s)\(rounding))")
   }
 }

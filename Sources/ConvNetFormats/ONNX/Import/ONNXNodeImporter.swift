@@ -232,14 +232,20 @@ struct ONNXNodeImporter {
   func channelsLast(_ x: Graph.ValueID) throws -> Graph.ValueID {
     let rank = rank(x)
     guard rank > 2 else { return x }
-    return try add(.transpose(Transpose([0] + Array(2..<rank) + [1])), x)
+    return layout(x, [0] + Array(2..<rank) + [1], "channelsLast")
   }
 
   /// `[N, …, C]` as `[N, C, …]`.
   func channelsFirst(_ x: Graph.ValueID) throws -> Graph.ValueID {
     let rank = rank(x)
     guard rank > 2 else { return x }
-    return try add(.transpose(Transpose([0, rank - 1] + Array(1..<(rank - 1)))), x)
+    return layout(x, [0, rank - 1] + Array(1..<(rank - 1)), "channelsFirst")
+  }
+
+  /// A transpose with a name of its own, which leaves the node's to what it does.
+  private func layout(_ x: Graph.ValueID, _ axes: [Int], _ suffix: String) -> Graph.ValueID {
+    builder.add(
+      .transpose(Transpose(axes)), [x], name: builder.uniqueName("\(name).\(suffix)"))[0]
   }
 }
 
