@@ -195,9 +195,10 @@ extension Deferred {
     var result = x
     for axis in 0..<x.rank {
       let (before, after) = (pads[axis], pads[axis + x.rank])
-      if let before = before.integer, let after = after.integer, abs(before) <= 1 << 24,
-        abs(after) <= 1 << 24
-      {
+      if let before = before.integer, let after = after.integer {
+        guard before.magnitude <= 1 << 24, after.magnitude <= 1 << 24 else {
+          throw GraphError(.invalidAttribute, "paddings \(before) and \(after) are too large")
+        }
         let sum = before + after
         if let extent = x.dimensions[axis].extent {
           guard extent + sum >= 0 else {
@@ -223,12 +224,12 @@ extension Deferred {
       let isCount = bounds[0] == .integer(0) && bounds[2] == .integer(1)
       return isCount ? bounds[1].dimension : nil
     }
-    let count = ((numbers[1] - numbers[0]) / numbers[2]).rounded(.up)
+    let count = max(((numbers[1] - numbers[0]) / numbers[2]).rounded(.up), 0)
     guard numbers[2] != 0, count <= Double(Constant.limit) else {
       throw GraphError(
         .invalidAttribute, "a range from \(numbers[0]) to \(numbers[1]) by \(numbers[2])")
     }
-    return .fixed(max(Int(count), 0))
+    return .fixed(Int(count))
   }
 }
 

@@ -43,7 +43,7 @@ public enum Dimension: Hashable, Sendable, CustomStringConvertible, ExpressibleB
     var symbols: [String] = []
     for dimension in dimensions {
       switch dimension {
-      case .fixed(let extent): number = number.multipliedReportingOverflow(by: extent).partialValue
+      case .fixed(let extent): number = number.multipliedSaturating(by: extent)
       case .symbol(let name): symbols.append(name)
       }
     }
@@ -58,12 +58,26 @@ public enum Dimension: Hashable, Sendable, CustomStringConvertible, ExpressibleB
     var symbols: [String] = []
     for dimension in dimensions {
       switch dimension {
-      case .fixed(let extent): number = number.addingReportingOverflow(extent).partialValue
+      case .fixed(let extent): number = number.addingSaturating(extent)
       case .symbol(let name): symbols.append(name)
       }
     }
     guard !symbols.isEmpty else { return .fixed(number) }
     return .symbol((symbols + (number == 0 ? [] : [String(number)])).joined(separator: "+"))
+  }
+}
+
+extension Int {
+  /// The product of extents, at most `Int.max`, which no tensor can have.
+  func multipliedSaturating(by other: Int) -> Int {
+    let (product, overflow) = multipliedReportingOverflow(by: other)
+    return overflow ? .max : product
+  }
+
+  /// The sum of extents, at most `Int.max`, which no tensor can have.
+  func addingSaturating(_ other: Int) -> Int {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? .max : sum
   }
 }
 

@@ -265,10 +265,7 @@ final class ONNXImporter {
       let constant =
         data.elementType.isFloatingPoint
         ? Constant(numbers: data.doubles, shape: data.shape, elementType: data.elementType)
-        : Constant(
-          integers: data.elementType == .int64
-            ? data.elements(of: Int64.self) : data.doubles.map { Int64($0) }, shape: data.shape,
-          elementType: data.elementType)
+        : Constant(integers: data.integers, shape: data.shape, elementType: data.elementType)
       value = builder.add(.constant(constant), [], name: builder.uniqueName(key))[0]
     }
     madeOfStored[key] = value
@@ -280,5 +277,16 @@ final class ONNXImporter {
     let isTaken = parameters[name] != nil || state[name] != nil
     let isReserved = source.graph.initializers.contains { $0.name == name }
     return isTaken || !isReserved ? builder.uniqueName(isTaken ? key : name) : name
+  }
+}
+
+extension Tensor {
+  /// The elements as integers: numbers with a fraction are cut towards zero, NaN is 0.
+  var integers: [Int64] {
+    if elementType == .int64 { return elements(of: Int64.self) }
+    return doubles.map { number in
+      if number.isNaN { return 0 }
+      return Int64(exactly: number.rounded(.towardZero)) ?? (number < 0 ? .min : .max)
+    }
   }
 }

@@ -82,7 +82,7 @@ struct ONNXNodeImporter {
   func extents(_ index: Int) throws -> Graph.ValueID {
     if has(index), importer.given[node.inputs[index]] != nil, let tensor = try known(index) {
       return try add(
-        .constant(Constant(integers: tensor.doubles.map { Int64($0) }, shape: tensor.shape)), [])[0]
+        .constant(Constant(integers: tensor.integers, shape: tensor.shape)), [])[0]
     }
     let value = try input(index)
     guard builder.type(of: value).elementType != .int64 else { return value }
@@ -111,7 +111,7 @@ struct ONNXNodeImporter {
 
   /// An operand as integers, where it is known before a run.
   func knownIntegers(_ index: Int) throws -> [Int]? {
-    if let tensor = try known(index) { return tensor.doubles.compactMap { Int(exactly: $0) } }
+    if let tensor = try known(index) { return tensor.integers.map { Int($0) } }
     return builder.knownIntegers(of: try input(index))
   }
 

@@ -97,7 +97,7 @@ extension ONNXNodeImporter {
     guard wanted != nil || isSame else { return (window, outputPadding) }
     guard window.stride.count == kernel.count, window.dilation.count == kernel.count,
       outputPadding.count == kernel.count, wanted.map({ $0.count >= kernel.count }) ?? true,
-      input.rank == kernel.count + 2
+      input.rank == kernel.count + 2, outputPadding.allSatisfy({ (0...(1 << 24)).contains($0) })
     else { throw malformed("the attributes differ in the number of dimensions") }
     try window.check()
     var (before, after): ([Int], [Int]) = ([], [])

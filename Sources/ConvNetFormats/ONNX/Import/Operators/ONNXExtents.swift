@@ -52,8 +52,7 @@ extension ONNXOperators {
       value =
         data.elementType.isFloatingPoint
         ? Constant(numbers: data.doubles, shape: [1], elementType: data.elementType)
-        : Constant(
-          integers: data.doubles.map { Int64($0) }, shape: [1], elementType: data.elementType)
+        : Constant(integers: data.integers, shape: [1], elementType: data.elementType)
     }
     return try node.deferred(.fill(value), node.extents(0))
   }
@@ -216,7 +215,8 @@ extension ONNXNodeImporter {
   ) throws -> Graph.ValueID {
     let extents = axes.compactMap { builder.type(of: x).dimensions[$0].extent }
     guard extents.count == axes.count, sizes.count == axes.count,
-      !extents.contains(0), !sizes.isEmpty
+      !extents.contains(0), !sizes.isEmpty, sizes.allSatisfy({ (0...(1 << 24)).contains($0) }),
+      extents.allSatisfy({ $0 <= 1 << 24 })
     else { throw unsupported("sizes that keep the aspect ratio of open extents") }
     let scales = zip(sizes, extents).map { Double($0) / Double($1) }
     let scale = (isSmallest ? scales.min() : scales.max()) ?? 1
