@@ -92,7 +92,8 @@ import Testing
           x.invertedResidual(6, expansion: 2, stride: 2, normalized: true)
             .bottleneckBlock(3, stride: 1, normalized: true)
             .denseBlock(layers: 2, growth: 2, normalized: true).denseTransition(normalized: true)
-            .groupNormalization(groups: 2).globalAveragePooling().dense(3)
+            .transposedConvolution(4, kernel: 3, stride: 2, groups: 2).groupNormalization(groups: 2)
+            .globalAveragePooling().dense(3)
         },
       ]
       for graph in graphs {
