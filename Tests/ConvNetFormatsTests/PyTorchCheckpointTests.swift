@@ -181,12 +181,12 @@ import Testing
       for prefix in ["module.", "model.", "state_dict.", "state_dict.model.module."] {
         expectSame(try Self.load(prefixed(prefix), in: folder), model, "\(prefix)")
       }
-      expectError(.mismatched, "7 are missing") {
+      expectError(.mismatched, "10 are missing") {
         _ = try Self.load(prefixed("backbone."), in: folder)
       }
       var mixed = prefixed("module.")
       mixed["conv.weight"] = mixed.removeValue(forKey: "module.conv.weight")
-      expectError(.mismatched, "6 are missing") { _ = try Self.load(mixed, in: folder) }
+      expectError(.mismatched, "9 are missing") { _ = try Self.load(mixed, in: folder) }
       // A network whose own names begin so.
       let graph = try Graph(input: .features(2)) { x in
         x.scoped("model") { $0.dense(1, name: "fc") }
@@ -232,7 +232,7 @@ import Testing
         expectError(.mismatched, text) { _ = try Self.load(tensors, in: folder) }
       }
       try SafetensorsFile.write([:], to: folder + "/empty")
-      expectError(.mismatched, "7 are missing") {
+      expectError(.mismatched, "10 are missing") {
         _ = try PyTorchCheckpoint.load(folder + "/empty", into: Self.graph())
       }
     }
@@ -262,6 +262,18 @@ import Testing
         #expect(loaded.metadata == model.metadata)
       }
       #expect(throws: GraphError.self) { _ = try load(["head."]) }
+    }
+  }
+
+  @Test func damagedFilesAreRefusedOrRead() throws {
+    try withFolder { folder in
+      let graph = try Graph(input: .image(height: 1, width: 2, channels: 1)) { x in
+        x.convolution(1, kernel: 1, bias: false).batchNormalization().flatten().dense(1)
+      }
+      try PyTorchCheckpoint.save(Self.model(graph), to: folder + "/a")
+      try damage(try bytes(of: folder + "/a"), flips: 500, in: folder) {
+        _ = try PyTorchCheckpoint.load($0, into: graph)
+      }
     }
   }
 
