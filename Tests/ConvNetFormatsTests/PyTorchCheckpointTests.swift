@@ -92,7 +92,8 @@ import Testing
           x.invertedResidual(6, expansion: 2, stride: 2, normalized: true)
             .bottleneckBlock(3, stride: 1, normalized: true)
             .denseBlock(layers: 2, growth: 2, normalized: true).denseTransition(normalized: true)
-            .groupNormalization(groups: 2).globalAveragePooling().dense(3)
+            .transposedConvolution(4, kernel: 3, stride: 2, groups: 2).groupNormalization(groups: 2)
+            .globalAveragePooling().dense(3)
         },
       ]
       for graph in graphs {
@@ -180,12 +181,12 @@ import Testing
       for prefix in ["module.", "model.", "state_dict.", "state_dict.model.module."] {
         expectSame(try Self.load(prefixed(prefix), in: folder), model, "\(prefix)")
       }
-      expectError(.mismatched, "7 are missing") {
+      expectError(.mismatched, "10 are missing") {
         _ = try Self.load(prefixed("backbone."), in: folder)
       }
       var mixed = prefixed("module.")
       mixed["conv.weight"] = mixed.removeValue(forKey: "module.conv.weight")
-      expectError(.mismatched, "6 are missing") { _ = try Self.load(mixed, in: folder) }
+      expectError(.mismatched, "9 are missing") { _ = try Self.load(mixed, in: folder) }
       // A network whose own names begin so.
       let graph = try Graph(input: .features(2)) { x in
         x.scoped("model") { $0.dense(1, name: "fc") }
@@ -231,7 +232,7 @@ import Testing
         expectError(.mismatched, text) { _ = try Self.load(tensors, in: folder) }
       }
       try SafetensorsFile.write([:], to: folder + "/empty")
-      expectError(.mismatched, "7 are missing") {
+      expectError(.mismatched, "10 are missing") {
         _ = try PyTorchCheckpoint.load(folder + "/empty", into: Self.graph())
       }
     }
@@ -261,6 +262,18 @@ import Testing
         #expect(loaded.metadata == model.metadata)
       }
       #expect(throws: GraphError.self) { _ = try load(["head."]) }
+    }
+  }
+
+  @Test func damagedFilesAreRefusedOrRead() throws {
+    try withFolder { folder in
+      let graph = try Graph(input: .image(height: 1, width: 2, channels: 1)) { x in
+        x.convolution(1, kernel: 1, bias: false).batchNormalization().flatten().dense(1)
+      }
+      try PyTorchCheckpoint.save(Self.model(graph), to: folder + "/a")
+      try damage(try bytes(of: folder + "/a"), flips: 500, in: folder) {
+        _ = try PyTorchCheckpoint.load($0, into: graph)
+      }
     }
   }
 

@@ -80,6 +80,29 @@ import Testing
       #"{"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"#
         + #""b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}}"#, .malformed
     ),
+    // Overlapping by an element in the file's order and against it, the same bytes twice, and a hole.
+    (
+      #"{"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]},"#
+        + #""a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, .malformed
+    ),
+    (
+      #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"#
+        + #""b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, .malformed
+    ),
+    (
+      #"{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"#
+        + #""b":{"dtype":"U8","shape":[0],"data_offsets":[4,4]}}"#, .malformed
+    ),
+    // Names that are the same once their escapes are read.
+    (
+      #"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"#
+        + #""\u0061":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}}"#, .malformed
+    ),
+    (one("F32", "[2]", "[-8,0]"), .malformed),
+    (one("F32", "[2]", "[9223372036854775800,9223372036854775808]"), .malformed),
+    (one("F32", "[2]", "[18446744073709551608,18446744073709551616]"), .malformed),
+    (one("F64", "[1152921504606846976]", "[0,8]"), .malformed),
+    (#"{"__metadata__":{},"__metadata__":{}}"#, .malformed),
     (#"{"__metadata__":{"a":1}}"#, .malformed),
     (#"{"__metadata__":{"a":"1","a":"2"}}"#, .malformed),
     (#"{"__metadata__":{"a":"\ud800"}}"#, .malformed),
@@ -100,7 +123,8 @@ import Testing
     try withFolder { folder in
       let path = folder + "/a"
       for (length, code) in [
-        (UInt64.max, FileError.Code.mismatched), (100_000_001, .mismatched),
+        (UInt64.max, FileError.Code.mismatched), (1 << 63, .mismatched), (1 << 63 - 8, .mismatched),
+        (100_000_001, .mismatched),
         (99_999_999, .truncated),
       ] {
         let start = (0..<8).map { UInt8(truncatingIfNeeded: length >> (8 * $0)) }

@@ -18,7 +18,7 @@ import Testing
   @Test func help() throws {
     let outcome = try Tool.succeed(["--help"])
     for command in [
-      "doctor", "train", "evaluate", "run", "inspect", "recalibrate", "bench",
+      "doctor", "train", "evaluate", "run", "inspect", "convert", "recalibrate", "bench",
     ] {
       #expect(outcome.output.contains("  \(command) "), "\(outcome.output)")
     }
@@ -105,6 +105,46 @@ import Testing
       run + ["imput=x.npy", "--input", "b.npy", "--output", folder.file("y.npy")])
     #expect(wrong.status != 0)
     #expect(wrong.remarks.contains("which has: input"), "\(wrong.remarks)")
+  }
+
+  /// Our own network as a checkpoint of PyTorch, and back; its rows behind `flatten()` are permuted twice.
+  @Test func checkpointsOfPyTorch() throws {
+    let folder = try TemporaryFolder()
+    let (model, checkpoint) = (folder.file("m.safetensors"), folder.file("pt.safetensors"))
+    let graph = try Network.fashion.graph(classes: 3, size: 8)
+    try ModelFile.save(Model(initializing: graph, seed: 1), to: model)
+    let convert = ["convert", model, checkpoint]
+    let report = try Tool.succeed(convert + ["--to", "pytorch", "--json"]).object()
+    #expect(report["from"] as? String == "convnet" && report["to"] as? String == "pytorch")
+    #expect(report["parameters"] as? Int == graph.trainableCount)
+
+    try NpyFile.write(
+      Tensor((0..<64).map { Float($0 % 11) }, shape: [1, 8, 8, 1]), to: folder.file("x.npy"))
+    let network = ["--network", "fashion", "--classes", "3", "--image-size", "8"]
+    let run = ["--input", folder.file("x.npy"), "--output"]
+    _ = try Tool.succeed(["run", model] + run + [folder.file("y.npy")])
+    _ = try Tool.succeed(["run", checkpoint] + network + run + [folder.file("z.npy")])
+    #expect(try folder.read("y.npy") == folder.read("z.npy"))
+
+    let inspected = try Tool.succeed(["inspect", checkpoint] + network).output
+    #expect(inspected.contains("fashion") && inspected.contains("batchNormalization1"))
+    let folded = ["convert", checkpoint, folder.file("f.safetensors"), "--fold-batch-norm"]
+    #expect(try Tool.succeed(folded + network).output.contains("5 batch-norm layers folded"))
+    _ = try Tool.succeed(["run", folder.file("f.safetensors")] + run + [folder.file("z.npy")])
+
+    for (arguments, text) in [
+      (["inspect", checkpoint], "which network"),
+      (["inspect", model] + network, "its own network"),
+      (["inspect", checkpoint, "--network", "fashion", "--image-size", "8"], "dense1.weight"),
+      (["inspect", checkpoint, "--classes", "3"], "--network"),
+      (["convert", model, folder.file("m.pth")], ".safetensors"),
+      (convert + ["--to", "keras"], "pytorch"),
+    ] {
+      let outcome = try Tool.run(arguments)
+      #expect(outcome.status != 0 && outcome.output.isEmpty, "\(arguments)")
+      #expect(outcome.remarks.contains(text), "\(outcome.remarks)")
+      #expect(outcome.remarks.split(separator: "\n").count == 1, "\(outcome.remarks)")
+    }
   }
 
   @Test func oneSeedGivesTheSameBits() throws {

@@ -48,7 +48,7 @@ struct PyTorchLayout {
       let map = maps.channelsFirstExtents(of: x)
       let operands = node.inputs.dropFirst().compactMap { indices[$0] }
       switch node.operation {
-      case .convolution:
+      case .convolution, .transposedConvolution:
         if let index = operands.first { storeFilter(index) }
       case .matrixMultiply(let product):
         if let index = operands.first, node.inputs.count > 1, indices[node.inputs[1]] == index {
@@ -77,7 +77,8 @@ struct PyTorchLayout {
       isState: isState, isCounter: isCounter)
   }
 
-  /// `[kernel…, channels/groups, filters]` is `[filters, channels/groups, kernel…]` there.
+  /// `[kernel…, channels/groups, filters]` is `[filters, channels/groups, kernel…]` there; the filter of a
+  /// transposed convolution is that of the convolution it is the adjoint of, on both sides.
   private mutating func storeFilter(_ index: Int) {
     let extents = entries[index].modelShape.dimensions
     guard extents.count > 2 else { return }
