@@ -68,17 +68,18 @@ package struct TransposedConvolution: Hashable, Sendable, Codable {
     case .same, .sameLower:
       throw GraphError(.invalidAttribute, "a transposed convolution takes explicit padding")
     }
+    let misfit = GraphError(
+      .invalidShape,
+      "an input of \(input) with padding \(before) and \(after) and output padding "
+        + "\(outputPadding[axis]) gives no output of a transposed convolution")
+    // Bounded, because the numbers may come from a file.
+    guard (1...(1 << 32)).contains(input),
+      (0..<max(window.stride[axis], window.dilation[axis])).contains(outputPadding[axis])
+    else { throw misfit }
     let span = window.dilation[axis] * (window.kernel[axis] - 1) + 1
     let extent =
       (input - 1) * window.stride[axis] + span + outputPadding[axis] - before - after
-    guard input >= 1, extent >= 1,
-      (0..<max(window.stride[axis], window.dilation[axis])).contains(outputPadding[axis])
-    else {
-      throw GraphError(
-        .invalidShape,
-        "an input of \(input) with padding \(before) and \(after) and output padding "
-          + "\(outputPadding[axis]) gives no output of a transposed convolution")
-    }
+    guard extent >= 1 else { throw misfit }
     return extent
   }
 }
