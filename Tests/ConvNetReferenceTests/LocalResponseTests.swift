@@ -9,6 +9,8 @@ import Testing
     _ form: (size: Int, channels: Int), beta: Double
   ) throws {
     let (size, channels) = form
+    // Constants of a graph are float32 numbers.
+    let exponent = Double(Float(beta))
     let graph = try Graph(input: TensorType(["N", 2, 3, .fixed(channels)])) {
       $0.localResponseNormalization(size: size, alpha: 0.5, beta: beta, bias: 2)
     }
@@ -18,7 +20,7 @@ import Testing
       let (c, row) = (index % channels, index / channels * channels)
       let neighbours = max(0, c - (size - 1) / 2)...min(channels - 1, c + size / 2)
       let sum = neighbours.reduce(0) { $0 + x.values[row + $1] * x.values[row + $1] }
-      return x.values[index] / pow(2 + 0.5 * sum / Double(size), beta)
+      return x.values[index] / pow(2 + 0.5 * sum / Double(size), exponent)
     }
     expectClose(try #require(y).values, expected, tolerance: 1e-14)
   }
