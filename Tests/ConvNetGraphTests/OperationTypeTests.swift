@@ -54,6 +54,11 @@ import Testing
     expectRefusal(
       .transposedConvolution(TransposedConvolution(Convolution(window: same))), x, w,
       code: .invalidAttribute)
+    // Numbers of a file whose sum would overflow.
+    expectRefusal(transposed, TensorType([1, .fixed(1 << 50), 1, 6]), w)
+    expectRefusal(
+      .transposedConvolution(
+        TransposedConvolution(Convolution(window: window), outputPadding: [.max, 0])), x, w)
     // As much output padding as stride would be another extent's convolution.
     expectRefusal(
       .transposedConvolution(

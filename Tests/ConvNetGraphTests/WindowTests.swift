@@ -46,6 +46,17 @@ import Testing
     }
   }
 
+  @Test func countsTaps() throws {
+    let window = Window(
+      kernel: [4], stride: [3], dilation: [2], padding: .explicit(before: [3], after: [2]),
+      roundsUp: true)
+    // Positions −3 −1 1 3, 0 2 4 6 and 3 5 7 9 of an input of 6, with 2 more behind it.
+    let axis = try window.axis(0, input: 6)
+    #expect(axis.output == 3)
+    #expect((0..<3).map { axis.taps(at: $0, countingPadding: false) } == [2, 3, 2])
+    #expect((0..<3).map { axis.taps(at: $0, countingPadding: true) } == [4, 4, 3])
+  }
+
   @Test func readsWhatKnewNoRounding() throws {
     let window = Window(kernel: [3], stride: [2], padding: .same, roundsUp: true)
     #expect(

@@ -5,11 +5,14 @@ import Glibc
 import Testing
 
 @Suite struct LocalResponseTests {
-  @Test(arguments: [(1, 4), (3, 4), (4, 5), (5, 2)]) func dividesByNeighbours(
-    _ size: Int, _ channels: Int
+  @Test(arguments: [(1, 4), (3, 4), (4, 5), (5, 2)], [0.75, 0.6]) func dividesByNeighbours(
+    _ form: (size: Int, channels: Int), beta: Double
   ) throws {
+    let (size, channels) = form
+    // Constants of a graph are float32 numbers.
+    let exponent = Double(Float(beta))
     let graph = try Graph(input: TensorType(["N", 2, 3, .fixed(channels)])) {
-      $0.localResponseNormalization(size: size, alpha: 0.5, beta: 0.75, bias: 2)
+      $0.localResponseNormalization(size: size, alpha: 0.5, beta: beta, bias: 2)
     }
     let x = TestData.doubles(Shape([2, 2, 3, channels]), in: -3...3, seed: 1)
     let y = try Reference(graph).runInDouble(["input": x])["output"]
@@ -17,7 +20,7 @@ import Testing
       let (c, row) = (index % channels, index / channels * channels)
       let neighbours = max(0, c - (size - 1) / 2)...min(channels - 1, c + size / 2)
       let sum = neighbours.reduce(0) { $0 + x.values[row + $1] * x.values[row + $1] }
-      return x.values[index] / pow(2 + 0.5 * sum / Double(size), 0.75)
+      return x.values[index] / pow(2 + 0.5 * sum / Double(size), exponent)
     }
     expectClose(try #require(y).values, expected, tolerance: 1e-14)
   }

@@ -72,13 +72,13 @@ package struct TransposedConvolution: Hashable, Sendable, Codable {
       .invalidShape,
       "an input of \(input) with padding \(before) and \(after) and output padding "
         + "\(outputPadding[axis]) gives no output of a transposed convolution")
-    let most = max(window.stride[axis], window.dilation[axis])
-    // Within these bounds nothing below overflows.
-    guard (1...(1 << 38)).contains(input), (0..<most).contains(outputPadding[axis]) else {
-      throw misfit
-    }
+    // Bounded, because the numbers may come from a file.
+    guard (1...(1 << 32)).contains(input),
+      (0..<max(window.stride[axis], window.dilation[axis])).contains(outputPadding[axis])
+    else { throw misfit }
     let span = window.dilation[axis] * (window.kernel[axis] - 1) + 1
-    let extent = (input - 1) * window.stride[axis] + span + outputPadding[axis] - before - after
+    let extent =
+      (input - 1) * window.stride[axis] + span + outputPadding[axis] - before - after
     guard extent >= 1 else { throw misfit }
     return extent
   }

@@ -64,8 +64,13 @@ public struct Window: Hashable, Sendable, Codable {
 
     /// The taps of an output position that meet the input, or with it the padding.
     package func taps(at output: Int, countingPadding: Bool) -> Int {
-      let inside = countingPadding ? -before..<(input + after) : 0..<input
-      return (0..<kernel).count { inside.contains(output * stride + $0 * dilation - before) }
+      let origin = output * stride - before
+      func taps(before end: Int) -> Int {
+        min(max((end - origin + dilation - 1) / dilation, 0), kernel)
+      }
+      return countingPadding
+        ? taps(before: input + after) - taps(before: -before)
+        : taps(before: input) - taps(before: 0)
     }
   }
 

@@ -35,7 +35,7 @@ public enum Initializer: Hashable, Sendable {
       let deviation = (2 / Double(inputs)).squareRoot()
       values = random.normals(shape.count).map { $0 * deviation }
     case .glorot:
-      let taps = role == .convolutionFilter ? shape.dimensions.prefix(2).reduce(1, *) : 1
+      let taps = role == .convolutionFilter ? shape.dimensions.dropLast(2).reduce(1, *) : 1
       let bound = (6 / Double(inputs + taps * outputs)).squareRoot()
       values = random.uniforms(shape.count, bound: bound)
     case .orthogonal(let gain):
