@@ -7,10 +7,10 @@ struct ConvertCommand: ParsableCommand {
     commandName: "convert",
     abstract: "Reads a model of any kind of file and writes it as another.",
     discussion: """
-      What IN is, its contents tell: a saved model, or a checkpoint of PyTorch, which needs --network, \
-      because it holds tensors and no network. OUT becomes what its name ends in, for .safetensors a \
-      saved model; --to pytorch writes a checkpoint, with the names and layouts of PyTorch's \
-      state_dict, without the network.
+      What IN is, its contents tell: a saved model, an ONNX model (.onnx), or a checkpoint of PyTorch, \
+      which needs --network, because it holds tensors and no network. OUT becomes what its name ends \
+      in: .onnx, or for .safetensors a saved model; --to pytorch writes a checkpoint, with the names \
+      and layouts of PyTorch's state_dict, without the network.
       """)
 
   @Argument(help: NetworkOptions.modelHelp) var input: String

@@ -131,7 +131,7 @@ struct NetworkOptions: ParsableArguments {
 
   /// What is said of a model that is given as an argument.
   static let modelHelp: ArgumentHelp =
-    "A model that train --save wrote, or with --network a checkpoint of PyTorch (.safetensors)."
+    "A model that train --save wrote, an .onnx file, or with --network a checkpoint of PyTorch."
 }
 
 /// A number with so many digits after the point.

@@ -2,8 +2,9 @@ import CConvNetLoops
 import ConvNetGraph
 import Glibc
 
-/// y[Σ i·yStride] = x[Σ i·xStride] for all positions i: what transposes, slices and stretched tensors come
-/// down to. Neighbouring axes are merged where both sides step through them evenly.
+/// y[Σ i·yStride] = x[Σ i·xStride] for all positions i.
+///
+/// That is what transposes, slices and stretched tensors come down to. Neighbouring axes are merged where both sides step through them evenly.
 struct StridedLoops: Sendable {
   struct Axis: Sendable {
     var extent: Int

@@ -1,8 +1,10 @@
 import ConvNetGraph
 import FoundationEssentials
 
-/// What ONNX has no place for and training needs again: the conventions and switches of batch-norm layers,
-/// and which parameters are not learned. It travels as JSON in the model's metadata.
+/// What ONNX has no place for and training needs again.
+///
+/// That are the conventions and switches of batch-norm layers, and which parameters are not learned. It
+/// travels as JSON in the model's metadata.
 struct ONNXTrainingState: Codable {
   /// The key among the metadata.
   static let key = "convnet.training"

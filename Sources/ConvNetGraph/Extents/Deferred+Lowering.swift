@@ -90,7 +90,8 @@ extension Deferred {
   private static func tile(_ x: TensorType, _ repeats: [Int]) throws -> [Operation] {
     let merged = try zip(repeats, x.dimensions).enumerated().map { axis, pair in
       pair.0 == 1
-        ? Reshape.Extent.copy(2 * axis + 1) : .fixed(pair.0.multipliedSaturating(by: try number(pair.1.extent, of: x)))
+        ? Reshape.Extent.copy(2 * axis + 1)
+        : .fixed(pair.0.multipliedSaturating(by: try number(pair.1.extent, of: x)))
     }
     return [
       .reshape(Reshape(x.dimensions.indices.flatMap { [.fixed(1), .copy($0)] })),
