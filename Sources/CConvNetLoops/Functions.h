@@ -21,6 +21,8 @@
   X(double, sum, (const float *x, long n), (x, n))                                                \
   X(void, sum_rows, (double *sums, const float *x, long xRow, long rows, long columns), (sums,    \
       x, xRow, rows, columns))                                                                    \
+  X(void, sum_parts, (float *y, const float *x, long xRow, long rows, long n), (y, x, xRow,       \
+      rows, n))                                                                                   \
   X(void, extreme_rows, (float *y, const float *x, long xRow, long rows, long columns, int        \
       maximum), (y, x, xRow, rows, columns, maximum))                                             \
   X(float, extreme, (const float *x, long n, int maximum), (x, n, maximum))                       \
@@ -80,9 +82,6 @@
   X(void, im2row, (float *dst, const float *x, const cnl_window *w, long firstChannel, long       \
       channelCount, long first, long count), (dst, x, w, firstChannel, channelCount, first,       \
       count))                                                                                     \
-  X(void, im2col_tap, (float *dst, long dstRow, const float *x, const cnl_window *w, long ky,     \
-      long kx, long firstChannel, long channelCount, long first, long count), (dst, dstRow, x,    \
-      w, ky, kx, firstChannel, channelCount, first, count))                                       \
   X(void, transpose, (float *dst, long dstRow, const float *src, long srcRow, long rows, long     \
       columns), (dst, dstRow, src, srcRow, rows, columns))                                        \
   X(void, pack_panels, (float *dst, const float *w, long wRow, long k, long n), (dst, w, wRow,    \
@@ -95,8 +94,13 @@
       float lo, float hi, long rows, long columns), (y, yRow, bias, r, rRow, lo, hi, rows,        \
       columns))                                                                                   \
   X(void, panel_product, (float *c, long cRow, const float *a, long aRow, const float *b, long    \
-      bRow, long rows, long depth, long columns, int accumulates), (c, cRow, a, aRow, b, bRow,    \
-      rows, depth, columns, accumulates))                                                         \
+      bRow, long rows, long depth, long columns, int accumulates, const float *next), (c, cRow,   \
+      a, aRow, b, bRow, rows, depth, columns, accumulates, next))                                 \
+  X(void, transposed_product, (float *c, long cRow, const cnl_operands *now, const cnl_operands   \
+      *next, long rows, long depth, long columns, int accumulates), (c, cRow, now, next, rows,    \
+      depth, columns, accumulates))                                                               \
+  X(void, pixel_rows, (const float **rows, const float *x, const float *zeros, const cnl_window   \
+      *w, long tap, long first, long count), (rows, x, zeros, w, tap, first, count))              \
   X(void, depthwise, (float *y, const float *x, const float *w, const float *bias, float lo,      \
       float hi, const cnl_window *win, long firstRow, long lastRow, long firstChannel, long       \
       lastChannel), (y, x, w, bias, lo, hi, win, firstRow, lastRow, firstChannel, lastChannel))   \
@@ -119,9 +123,9 @@
   X(void, winograd_filter_adjoint, (float *u, long planeStride, const float *g, long gRow, long   \
       tapStride, long rows, long width, long tileHeight, long tileWidth), (u, planeStride, g,     \
       gRow, tapStride, rows, width, tileHeight, tileWidth))                                       \
-  X(void, winograd_input_transposed, (float *v, long planeStride, long row, const float *x,       \
+  X(void, winograd_gradient_input, (float *v, long planeStride, long vRow, const float *x,        \
       const float *zeros, const cnl_winograd *w, long columns, long first, long count), (v,       \
-      planeStride, row, x, zeros, w, columns, first, count))                                      \
+      planeStride, vRow, x, zeros, w, columns, first, count))                                     \
   X(void, winograd_gradient, (float *m, long planeStride, long mRow, const float *dy, const       \
       float *zeros, const cnl_winograd *w, long columns, long first, long count), (m,             \
       planeStride, mRow, dy, zeros, w, columns, first, count))                                    \

@@ -70,13 +70,18 @@ struct PanelKernels: Sendable {
   /// k with fused products, and so does our loop: both give the same bits (found by trying all sizes), and
   /// the loop is at least as fast for few rows. But where 1 to 8 columns are left over from vectors of 16,
   /// those kernels take a buffer from malloc and add up a row differently in blocks of 4 rows and in
-  /// fewer: there the loop computes all rows.
+  /// fewer: there the loop computes all rows. It also does where the rows that come `next` are to be
+  /// fetched from memory meanwhile.
   func multiply(
     rows: Int, columns: Int, depth: Int, a: UnsafePointer<Float>, lda: Int,
-    b: UnsafePointer<Float>, ldb: Int, accumulates: Bool, c: UnsafeMutablePointer<Float>, ldc: Int
+    next: UnsafePointer<Float>? = nil, b: UnsafePointer<Float>, ldb: Int, accumulates: Bool,
+    c: UnsafeMutablePointer<Float>, ldc: Int
   ) {
-    if rows <= 16 || depth == 0 || (hasSmallMatrixKernel && 1...8 ~= columns % 16) {
-      cnl_panel_product(c, ldc, a, lda, b, ldb, rows, depth, columns, accumulates ? 1 : 0)
+    if rows <= 16 || depth == 0
+      || (hasSmallMatrixKernel && (next != nil || 1...8 ~= columns % 16))
+    {
+      cnl_panel_product(
+        c, ldc, a, lda, b, ldb, rows, depth, columns, accumulates ? 1 : 0, next ?? a)
     } else {
       UncheckedBLAS.sgemm(
         m: rows, n: columns, k: depth, a: a, lda: lda, b: b, ldb: ldb, beta: accumulates ? 1 : 0,
@@ -154,14 +159,16 @@ struct PanelProduct: Sendable {
   /// - Parameters:
   ///   - panels: which panels.
   ///   - rows: how many rows `a`, `c` and `residual` have.
+  ///   - following: how many rows of `a` lie behind them, if it is read from memory rather than from a
+  ///     cache: then each block asks for the next one, once.
   ///   - a: the left matrix; `lda` floats from row to row.
   ///   - b: the packed right matrix.
   ///   - c: the result from its first column; `ldc` floats from row to row.
   ///   - bias: `columns` floats, zeros where there is no bias.
   ///   - residual: added to the result, laid out as `c`; nil for none.
   func run(
-    panels: Range<Int>, rows: Int, a: UnsafePointer<Float>, lda: Int, b: UnsafePointer<Float>,
-    c: UnsafeMutablePointer<Float>, ldc: Int, bias: UnsafePointer<Float>,
+    panels: Range<Int>, rows: Int, following: Int? = nil, a: UnsafePointer<Float>, lda: Int,
+    b: UnsafePointer<Float>, c: UnsafeMutablePointer<Float>, ldc: Int, bias: UnsafePointer<Float>,
     residual: UnsafePointer<Float>?
   ) {
     let block = kernels.rows(depth: depth)
@@ -173,11 +180,14 @@ struct PanelProduct: Sendable {
       while row < rows {
         let count = min(block, rows - row)
         let target = c + row * ldc + column
+        let asks = panel == panels.lowerBound && following.map { row + count < rows + $0 } ?? false
         var k = 0
         repeat {
+          let from = a + row * lda + k
           kernels.multiply(
-            rows: count, columns: width, depth: min(part, depth - k), a: a + row * lda + k,
-            lda: lda, b: packed + k * width, ldb: width, accumulates: k > 0, c: target, ldc: ldc)
+            rows: count, columns: width, depth: min(part, depth - k), a: from, lda: lda,
+            next: asks ? from + count * lda : nil, b: packed + k * width, ldb: width,
+            accumulates: k > 0, c: target, ldc: ldc)
           k += part
         } while k < depth
         if finishes {

@@ -64,6 +64,9 @@ extension LoopTests {
           let sums = Buffer([Double](repeating: 5, count: columns), canary: 99)
           cnl_sum_rows(sums.pointer, x.pointer, row, rows, columns)
           #expect(sums.isIntact && sums.values == want, "\(rows)×\(columns) of \(row)")
+          let parts = Buffer(count: columns)
+          cnl_sum_parts(parts.pointer, x.pointer, row, rows, columns)
+          check(parts, want, "parts \(rows)×\(columns) of \(row)")
           if rows == 0 { continue }
           for maximum in [0, 1] {
             let want = (0..<columns).map { c in

@@ -18,15 +18,15 @@ extension LoopTests {
         let before = noise.integers(9 * c.channels * c.filters)
         let tiles = images * c.tiles
         var geometry = c.geometry
-        let (row, split) = (tiles + 2, tiles / 2)
-        let (vStride, mStride) = (c.channels * row + 5, tiles * c.filters + 3)
+        let (row, split) = (c.channels + 2, tiles / 2)
+        let (vStride, mStride) = (tiles * row + 5, tiles * c.filters + 3)
         let zeros = Buffer([Float](repeating: 0, count: max(c.channels, c.filters)))
         let v = Buffer([Float](repeating: 0, count: c.planes * vStride))
         let m = Buffer([Float](repeating: 0, count: c.planes * mStride))
         let (xs, dys) = (Buffer(x), Buffer(dy))
         for (first, count) in [(0, split), (split, tiles - split)] {
-          cnl_winograd_input_transposed(
-            v.pointer + first, vStride, row, xs.pointer, zeros.pointer, &geometry,
+          cnl_winograd_gradient_input(
+            v.pointer + first * row, vStride, row, xs.pointer, zeros.pointer, &geometry,
             c.channels, first, count)
           cnl_winograd_gradient(
             m.pointer + first * c.filters, mStride, c.filters, dys.pointer, zeros.pointer,
@@ -38,7 +38,7 @@ extension LoopTests {
           for i in 0..<(c.channels * c.filters) {
             let (channel, k) = (i / c.filters, i % c.filters)
             u.pointer[plane * c.channels * c.filters + i] = (0..<tiles).reduce(0) {
-              $0 + v.pointer[plane * vStride + channel * row + $1]
+              $0 + v.pointer[plane * vStride + $1 * row + channel]
                 * m.pointer[plane * mStride + $1 * c.filters + k]
             }
           }

@@ -66,36 +66,6 @@ INLINE void transpose_block(float *dst, long dstRow, vf v[W], long count, long c
   }
 }
 
-static void im2col_tap(
-    float *dst, long dstRow, const float *x, const cnl_window *w, long ky, long kx,
-    long firstChannel, long channelCount, long first, long count) {
-  static const float nothing[W] = {0};
-  const long top = ky * w->dilationHeight - w->padTop, left = kx * w->dilationWidth - w->padLeft;
-  for (long i = 0; i < count; i += W) {
-    const long width = count - i < W ? count - i : W;
-    const float *pixel[W];  // a pixel outside is `nothing`, whose channels do not advance
-    long advances[W];
-    for (long j = 0; j < W; j++) {
-      const long o = first + i + (j < width ? j : 0);
-      const long iy = o / w->outputWidth * w->strideHeight + top;
-      const long ix = o % w->outputWidth * w->strideWidth + left;
-      const int inside = iy >= 0 && iy < w->height && ix >= 0 && ix < w->width;
-      pixel[j] = inside ? x + (iy * w->width + ix) * w->channels + firstChannel : nothing;
-      advances[j] = inside ? -1 : 0;
-    }
-    for (long c = 0; c < channelCount; c += W) {
-      const long part = channelCount - c < W ? channelCount - c : W;
-      vf v[W];
-      if (part == W) {
-        UNROLL for (int j = 0; j < W; j++) v[j] = load(pixel[j] + (c & advances[j]));
-      } else {
-        UNROLL for (int j = 0; j < W; j++) v[j] = load_part(pixel[j] + (c & advances[j]), part);
-      }
-      transpose_block(dst + c * dstRow + i, dstRow, v, width, part);
-    }
-  }
-}
-
 static void transpose(
     float *dst, long dstRow, const float *src, long srcRow, long rows, long columns) {
   for (long r = 0; r < rows; r += W) {

@@ -50,6 +50,17 @@ static void sum_rows(double *sums, const float *x, long xRow, long rows, long co
   }
 }
 
+static void sum_parts(float *y, const float *x, long xRow, long rows, long n) {
+  for (long i = 0; i < n; i += W) {
+    const long part = n - i < W ? n - i : 0;
+    vd sum = 0;
+    for (long r = 0; r < rows; r++) {
+      sum += __builtin_convertvector(load_some(x + r * xRow + i, part), vd);
+    }
+    store_some(y + i, __builtin_convertvector(sum, vf), part);
+  }
+}
+
 INLINE vf extreme_of(const int maximum, vf a, vf b) {
   return maximum ? larger(a, b) : smaller(a, b);
 }

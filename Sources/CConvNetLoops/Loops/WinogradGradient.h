@@ -27,44 +27,26 @@ INLINE void tile_pixels(
   }
 }
 
-/// W tiles at a time: W channels of each are transformed, and their planes transposed.
-INLINE void winograd_input_transposed_tiles(
-    float *v, long planeStride, long row, const float *x, const float *zeros,
+INLINE void winograd_gradient_input_tiles(
+    float *v, long planeStride, long vRow, const float *x, const float *zeros,
     const cnl_winograd *w, long columns, long first, long count, long mv, long mh) {
-  enum { BLOCK = W * W };
-  const long C = w->channels, planes = (mv + 2) * (mh + 2);
-  const float *pixels[W][MOST_PLANES];
-  float block[MOST_PLANES * BLOCK];
-  for (long t = 0; t < count; t += W) {
-    const long width = count - t < W ? count - t : W;
-    for (long i = 0; i < width; i++) {
-      const tile_place p = place_of_tile(w, first + t + i);
-      tile_pixels(
-          pixels[i], x + p.image * w->height * w->width * C, zeros, w->height, w->width, C,
-          p.down * mv - w->padTop, p.across * mh - w->padLeft, mv + 2, mh + 2);
-    }
-    for (long c = 0; c < columns; c += W) {
-      const long part = columns - c < W ? columns - c : W;
-      for (long i = 0; i < width; i++) {
-        if (part == W) {
-          winograd_input_tile(block + i * W - c, BLOCK, pixels[i], c, mv, mh, 0);
-        } else {
-          winograd_input_tile(block + i * W - c, BLOCK, pixels[i], c, mv, mh, part);
-        }
-      }
-      for (long plane = 0; plane < planes; plane++) {
-        float *to = v + plane * planeStride + c * row + t;
-        transpose(to, row, block + plane * BLOCK, W, width, part);
-      }
-    }
+  for (long tile = first; tile < first + count; tile++, v += vRow) {
+    const tile_place p = place_of_tile(w, tile);
+    const float *pixels[MOST_PLANES];
+    tile_pixels(
+        pixels, x + p.image * w->height * w->width * w->channels, zeros, w->height, w->width,
+        w->channels, p.down * mv - w->padTop, p.across * mh - w->padLeft, mv + 2, mh + 2);
+    long c = 0;
+    for (; c + W <= columns; c += W) winograd_input_tile(v, planeStride, pixels, c, mv, mh, 0);
+    if (c < columns) winograd_input_tile(v, planeStride, pixels, c, mv, mh, columns - c);
   }
 }
 
-static void winograd_input_transposed(
-    float *v, long planeStride, long row, const float *x, const float *zeros,
+static void winograd_gradient_input(
+    float *v, long planeStride, long vRow, const float *x, const float *zeros,
     const cnl_winograd *w, long columns, long first, long count) {
   WINOGRAD_SIZES(
-      w->tileHeight, w->tileWidth, winograd_input_transposed_tiles, v, planeStride, row, x, zeros,
+      w->tileHeight, w->tileWidth, winograd_gradient_input_tiles, v, planeStride, vRow, x, zeros,
       w, columns, first, count);
 }
 

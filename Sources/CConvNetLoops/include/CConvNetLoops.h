@@ -96,6 +96,8 @@ double cnl_sum(const float *x, long n);
 double cnl_sum_of_squares(const float *x, long n);
 /// sums[c] = Σᵣ x[r][c]: float sums of at most 128 rows, added up in Double. Overwrites.
 void cnl_sum_rows(double *sums, const float *x, long xRow, long rows, long columns);
+/// y[i] = Σᵣ x[r][i], added up in Double in the order of rows and rounded once.
+void cnl_sum_parts(float *y, const float *x, long xRow, long rows, long n);
 /// y[c] = the largest (maximum = 1) or smallest (0) of a column; rows ≥ 1.
 void cnl_extreme_rows(float *y, const float *x, long xRow, long rows, long columns, int maximum);
 /// The largest or smallest element; ∓inf of none.
@@ -203,10 +205,6 @@ typedef struct {
 void cnl_im2row(
     float *dst, const float *x, const cnl_window *w, long firstChannel, long channelCount,
     long first, long count);
-/// One tap, transposed: dst[c·dstRow + i] = x[pixel of output first + i][firstChannel + c].
-void cnl_im2col_tap(
-    float *dst, long dstRow, const float *x, const cnl_window *w, long ky, long kx,
-    long firstChannel, long channelCount, long first, long count);
 /// dst[c][r] = src[r][c].
 void cnl_transpose(
     float *dst, long dstRow, const float *src, long srcRow, long rows, long columns);
@@ -224,10 +222,28 @@ void cnl_bias_add_clamp(
 
 /// c = a·b or c += a·b, of c[rows][columns], a[rows][depth] and b[depth][columns], 64 columns or
 /// fewer: sums of up to 512 products in the order of k, fused where the instruction set can, each
-/// added to c. A row has the same bits whatever the others.
+/// added to c. A row has the same bits whatever the others. Meanwhile the a of the next product, with as
+/// many rows as far apart, is asked for from memory; nothing is read of it. Give a where there is none.
 void cnl_panel_product(
     float *c, long cRow, const float *a, long aRow, const float *b, long bRow, long rows,
-    long depth, long columns, int accumulates);
+    long depth, long columns, int accumulates, const float *next);
+/// The factors of a product aᵀ·b; the rows of a lie anywhere.
+typedef struct {
+  const float *const *aRows;  // [depth]
+  long aOffset;               // from these pointers to the first of `rows` elements
+  const float *b;             // [depth][columns]
+  long bRow;
+} cnl_operands;
+/// c = aᵀ·b or c += aᵀ·b, of c[rows][columns], 64 columns or fewer: sums in the order of `depth`, each
+/// added to c. Meanwhile the operands of the next product, of the same shape, are asked for from
+/// memory; nothing is read of them. Give those of this one where there is none or one stays.
+void cnl_transposed_product(
+    float *c, long cRow, const cnl_operands *now, const cnl_operands *next, long rows, long depth,
+    long columns, int accumulates);
+/// rows[i] = where the pixel lies that one tap of output pixel first + i reads, `zeros` if outside.
+void cnl_pixel_rows(
+    const float **rows, const float *x, const float *zeros, const cnl_window *w, long tap,
+    long first, long count);
 
 /// Depthwise convolution, w[kernelHeight][kernelWidth][channels]: channels [firstChannel,
 /// lastChannel) of output rows [firstRow, lastRow) of one image, y = clamp(bias[c] + Σ x·w, lo, hi).
@@ -300,10 +316,10 @@ void cnl_winograd_filter_adjoint(
 // The filter's gradient is the adjoint of the same, dg = Gᵀ[Σ (Bᵀ d B)ᵀ ⊙ (A dY Aᵀ)]G, summed over
 // tiles. Here tiles are counted through all images.
 
-/// v[plane][c][tile − first] = Bᵀ d B for `columns` neighbouring channels, `row` floats from channel to
-/// channel. x points at the first of these channels; `zeros` has `columns`.
-void cnl_winograd_input_transposed(
-    float *v, long planeStride, long row, const float *x, const float *zeros,
+/// v[plane][tile − first][c] = Bᵀ d B for `columns` neighbouring channels, `vRow` floats a tile. x points
+/// at the first of these channels; `zeros` has `columns`.
+void cnl_winograd_gradient_input(
+    float *v, long planeStride, long vRow, const float *x, const float *zeros,
     const cnl_winograd *w, long columns, long first, long count);
 /// m[plane][tile − first][k] = A dY Aᵀ for `columns` neighbouring filters, `mRow` floats a tile; what
 /// lies beyond the edges is 0. dy points at the first of these filters; `zeros` has `columns`.

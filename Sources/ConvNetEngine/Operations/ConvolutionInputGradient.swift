@@ -100,6 +100,12 @@ struct GradientPhase: Sendable {
   var taps: Int { vertical.taps.count * horizontal.taps.count }
   var pixels: Int { vertical.count * horizontal.count }
 
+  /// Whether every pixel reads one pixel of dy, in the same order.
+  func isPointwise(_ shape: ConvolutionShape) -> Bool {
+    taps == 1 && (vertical.before, horizontal.before) == (0, 0)
+      && (vertical.count, horizontal.count) == (shape.outputHeight, shape.outputWidth)
+  }
+
   /// All phases of a convolution, those without pixels too: the filter is packed for images of any size.
   static func all(_ shape: ConvolutionShape) -> [GradientPhase] {
     var phases: [GradientPhase] = []
@@ -159,7 +165,7 @@ final class ConvolutionInputGradientPhase: Step {
       rowCount: shape.images * phase.pixels, depth: product.depth, panels: product.panelCount,
       block: kernels.rows(depth: product.depth))
     isDense = shape.vertical.stride == 1 && shape.horizontal.stride == 1
-    isPointwise = shape.isPointwise && shape.groups == 1
+    isPointwise = phase.isPointwise(shape) && shape.groups == 1
   }
 
   var pieces: Int { tiles.pieces * shape.groups }
@@ -186,16 +192,15 @@ final class ConvolutionInputGradientPhase: Step {
     }
     let target = context.floats(dx) + group * shape.groupChannels
     let bias = context.floats(bias) + group * shape.groupChannels
-    if isDense {
-      product.run(
-        panels: panels, rows: rows.count, a: a, lda: isPointwise ? shape.filters : tiles.rowStride,
-        b: filter, c: target + rows.lowerBound * shape.channels, ldc: shape.channels,
-        bias: bias, residual: nil)
-    } else {
-      let result = tile + tiles.byteCount / 4
-      product.run(
-        panels: panels, rows: rows.count, a: a, lda: tiles.rowStride, b: filter, c: result,
-        ldc: shape.groupChannels, bias: bias, residual: nil)
+    let result = tile + tiles.byteCount / 4
+    product.run(
+      panels: panels, rows: rows.count,
+      following: isPointwise ? tiles.rows.total - rows.upperBound : nil, a: a,
+      lda: isPointwise ? shape.filters : tiles.rowStride, b: filter,
+      c: isDense ? target + rows.lowerBound * shape.channels : result,
+      ldc: isDense ? shape.channels : shape.groupChannels, bias: bias,
+      residual: nil)
+    if !isDense {
       scatter(result, rows: rows, panels: panels, to: target)
     }
   }

@@ -107,6 +107,7 @@ final class PointwiseConvolution: Step {
     let offset = rows.lowerBound * product.columns
     product.run(
       panels: panelGroups.range(piece % panelGroups.count), rows: rows.count,
+      following: self.rows.total - rows.upperBound,
       a: context.floats(x) + rows.lowerBound * product.depth, lda: product.depth,
       b: context.floats(packed), c: context.floats(y) + offset, ldc: product.columns,
       bias: context.floats(bias), residual: residual.map { context.floats($0) + offset })

@@ -14,7 +14,7 @@ struct WinogradGradientPieces: Sendable {
   static let rowLimit = 64
   /// Tiles of a chunk: V, M and dU then take some 1.5 MB.
   static let chunkLimit = 48
-  /// Tiles of a block: 64 · 64 · 240 < 10⁶, so that OpenBLAS packs nothing.
+  /// Tiles of a block.
   static let blockLimit = 240
   /// Bytes of a block's V and M, which should stay in the third-level cache.
   static let blockBytes = 12 << 20
@@ -46,32 +46,24 @@ struct WinogradGradientPieces: Sendable {
   /// Whether this takes less work than the sum over pixels.
   var pays: Bool { tiles.gradientWork < 9 * tiles.shape.images * tiles.shape.pixels }
 
-  /// Floats from channel to channel of the transposed V; an odd number of cache lines, which keeps
-  /// the rows of a product in different cache sets.
-  var inputRow: Int { (depth / 16 | 1) * 16 }
-  /// Floats from plane to plane of V.
-  var inputPlane: Int {
-    inputRow * (sharesTiles ? tiles.shape.channels : Self.rowLimit)
-  }
-  var inputCount: Int { tiles.planes * inputPlane }
+  /// Floats from plane to plane of V and M, which lie [unit][plane][tile][channel or filter of the
+  /// unit].
+  var planeStride: Int { WinogradTiles.planeStride(depth * PanelKernels.width) }
+  /// Floats of all planes of V or M for one unit.
+  var unitCount: Int { tiles.planes * planeStride }
 
-  /// Floats from plane to plane of M, which lies [panel][plane][tile][filter of the panel].
-  var gradientPlane: Int { WinogradTiles.planeStride(depth * PanelKernels.width) }
-  var gradientCount: Int {
-    (sharesTiles ? panels.count : 1) * tiles.planes * gradientPlane
-  }
-
-  /// V of some channels, transposed, and M of one panel.
+  /// V of some channels.
   func transformInput(
     _ range: Range<Int>, channels: Range<Int>, x: UnsafePointer<Float>,
     zeros: UnsafePointer<Float>, v: UnsafeMutablePointer<Float>
   ) {
     var loops = tiles.loops
-    cnl_winograd_input_transposed(
-      v, inputPlane, inputRow, x + channels.lowerBound, zeros, &loops, channels.count,
+    cnl_winograd_gradient_input(
+      v, planeStride, channels.count, x + channels.lowerBound, zeros, &loops, channels.count,
       range.lowerBound, range.count)
   }
 
+  /// M of one panel.
   func transformGradient(
     _ range: Range<Int>, panel: Int, dy: UnsafePointer<Float>, zeros: UnsafePointer<Float>,
     m: UnsafeMutablePointer<Float>
@@ -79,7 +71,7 @@ struct WinogradGradientPieces: Sendable {
     var loops = tiles.loops
     let columns = panels.range(panel)
     cnl_winograd_gradient(
-      m, gradientPlane, columns.count, dy + columns.lowerBound, zeros, &loops, columns.count,
+      m, planeStride, columns.count, dy + columns.lowerBound, zeros, &loops, columns.count,
       range.lowerBound, range.count)
   }
 }
@@ -115,14 +107,16 @@ final class WinogradGradientTransform: Step {
     let (first, count) = (ranges.range(piece).lowerBound, ranges.range(piece).count)
     let tiles = (block.lowerBound + first)..<(block.lowerBound + first + count)
     let zeros = context.floats(zeros)
-    plan.transformInput(
-      tiles, channels: 0..<plan.tiles.shape.channels, x: context.floats(x), zeros: zeros,
-      v: context.floats(v) + first)
+    for unit in 0..<plan.rows.count {
+      let channels = plan.rows.range(unit)
+      plan.transformInput(
+        tiles, channels: channels, x: context.floats(x), zeros: zeros,
+        v: context.floats(v) + unit * plan.unitCount + first * channels.count)
+    }
     for panel in 0..<plan.panels.count {
-      let m = context.floats(m) + panel * plan.tiles.planes * plan.gradientPlane
       plan.transformGradient(
         tiles, panel: panel, dy: context.floats(dy), zeros: zeros,
-        m: m + first * plan.panels.range(panel).count)
+        m: context.floats(m) + panel * plan.unitCount + first * plan.panels.range(panel).count)
     }
   }
 }
@@ -136,17 +130,12 @@ enum WinogradGradientSource {
 /// Gᵀ (Vᵀ·M) G, written to the sums or added to them.
 final class WinogradGradientProduct: Step {
   let plan: WinogradGradientPieces
-  let kernels: PanelKernels
   let source: WinogradGradientSource
   /// The sums of each span, one filter after another.
   let parts: Buffer
 
-  init(
-    plan: WinogradGradientPieces, kernels: PanelKernels, source: WinogradGradientSource,
-    parts: Buffer
-  ) {
+  init(plan: WinogradGradientPieces, source: WinogradGradientSource, parts: Buffer) {
     self.plan = plan
-    self.kernels = kernels
     self.source = source
     self.parts = parts
   }
@@ -156,13 +145,17 @@ final class WinogradGradientProduct: Step {
     WinogradGradientPieces.rowLimit * PanelKernels.width)
 
   var pieces: Int { plan.spans.count * plan.panels.count * plan.rows.count }
+  /// dU, V and M unless they are shared, and the rows of V in one plane.
   var scratchByteCount: Int {
-    let tiles = plan.sharesTiles ? 0 : plan.inputCount + plan.gradientCount
-    return 4 * (plan.tiles.planes * Self.planeStride + tiles)
+    4 * tileCount + plan.depth * MemoryLayout<UnsafePointer<Float>?>.stride
+  }
+  private var tileCount: Int {
+    plan.tiles.planes * Self.planeStride + (plan.sharesTiles ? 0 : 2 * plan.unitCount)
   }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let rows = plan.rows.range(piece % plan.rows.count)
+    let unit = piece % plan.rows.count
+    let rows = plan.rows.range(unit)
     let panel = piece / plan.rows.count % plan.panels.count
     let number = piece / (plan.rows.count * plan.panels.count)
     let (tiles, shape) = (plan.tiles, plan.tiles.shape)
@@ -171,7 +164,7 @@ final class WinogradGradientProduct: Step {
     switch source {
     case .pixels(let x, let dy, let zeros):
       let v = u + tiles.planes * Self.planeStride
-      let m = v + plan.inputCount
+      let m = v + plan.unitCount
       let span = plan.spans.range(number)
       var first = span.lowerBound
       repeat {
@@ -189,8 +182,8 @@ final class WinogradGradientProduct: Step {
       accumulates = block.lowerBound > 0
       multiply(
         rows: rows.count, panel: panel, depth: block.count,
-        v: context.floats(v) + rows.lowerBound * plan.inputRow,
-        m: context.floats(m) + panel * tiles.planes * plan.gradientPlane, accumulates: false, u: u)
+        v: context.floats(v) + unit * plan.unitCount,
+        m: context.floats(m) + panel * plan.unitCount, accumulates: false, u: u)
     }
     let (tapStride, columns) = (shape.channels * shape.filters, plan.panels.range(panel))
     cnl_winograd_filter_gradient(
@@ -206,11 +199,19 @@ final class WinogradGradientProduct: Step {
     accumulates: Bool, u: UnsafeMutablePointer<Float>
   ) {
     let columns = plan.panels.range(panel).count
+    let pointers = UnsafeMutableRawPointer(u + tileCount)
+      .assumingMemoryBound(to: UnsafePointer<Float>?.self)
+    for tile in 0..<depth { pointers[tile] = v + tile * rows }
+    var next = cnl_operands(aRows: pointers, aOffset: 0, b: m, bRow: columns)
     for plane in 0..<plan.tiles.planes {
-      kernels.multiply(
-        rows: rows, columns: columns, depth: depth, a: v + plane * plan.inputPlane,
-        lda: plan.inputRow, b: m + plane * plan.gradientPlane, ldb: columns,
-        accumulates: accumulates, c: u + plane * Self.planeStride, ldc: columns)
+      var now = next
+      if plane < plan.tiles.planes - 1 {
+        next.aOffset += plan.planeStride
+        next.b += plan.planeStride
+      }
+      cnl_transposed_product(
+        u + plane * Self.planeStride, columns, &now, &next, rows, depth, columns,
+        accumulates ? 1 : 0)
     }
   }
 }
@@ -227,7 +228,7 @@ extension PlanCompiler {
       let parts = plan.spans.count == 1 ? dw : temporary(floats: plan.spans.count * count)
       emit(
         WinogradGradientProduct(
-          plan: plan, kernels: kernels, source: .pixels(x: x, dy: dy, zeros: zeros), parts: parts),
+          plan: plan, source: .pixels(x: x, dy: dy, zeros: zeros), parts: parts),
         reads: [x, dy, zeros], writes: [parts])
       if plan.spans.count > 1 {
         emit(
@@ -237,7 +238,8 @@ extension PlanCompiler {
       }
       return
     }
-    let (v, m) = (temporary(floats: plan.inputCount), temporary(floats: plan.gradientCount))
+    let v = temporary(floats: plan.rows.count * plan.unitCount)
+    let m = temporary(floats: plan.panels.count * plan.unitCount)
     let blocks = Pieces(plan.tiles.count, size: plan.depth)
     for index in 0..<blocks.count {
       let block = blocks.range(index)
@@ -246,7 +248,7 @@ extension PlanCompiler {
         reads: [x, dy, zeros], writes: [v, m], suffix: "transform\(index)")
       emit(
         WinogradGradientProduct(
-          plan: plan, kernels: kernels, source: .tiles(block, v: v, m: m), parts: dw),
+          plan: plan, source: .tiles(block, v: v, m: m), parts: dw),
         reads: [v, m], writes: [dw], suffix: "products\(index)")
     }
   }
