@@ -26,8 +26,8 @@
   X(void, extreme_rows, (float *y, const float *x, long xRow, long rows, long columns, int        \
       maximum), (y, x, xRow, rows, columns, maximum))                                             \
   X(float, extreme, (const float *x, long n, int maximum), (x, n, maximum))                       \
-  X(void, moments_block, (float *sum, float *square, const float *x, const float *shift, long     \
-      rows, long channels), (sum, square, x, shift, rows, channels))                              \
+  X(void, moments_block, (float *sum, float *square, const float *x, long row, const float        \
+      *shift, long rows, long channels), (sum, square, x, row, shift, rows, channels))            \
   X(void, moments_terms, (float *terms, const float *x, long row, const float *shift, long        \
       rows, long channels), (terms, x, row, shift, rows, channels))                               \
   X(void, moments_merge, (double *mean, double *m2, double count, const float *sum, const         \
@@ -43,11 +43,11 @@
       float *a, const float *b, float lo, float hi, long rows, long channels, int                 \
       nontemporal), (y, x, r, m, a, b, lo, hi, rows, channels, nontemporal))                      \
   X(void, gradient_sums_block, (float *sumG, float *sumGX, const float *dy, const float *x,       \
-      const float *mean, long rows, long channels), (sumG, sumGX, dy, x, mean, rows,              \
-      channels))                                                                                  \
+      long row, const float *mean, long rows, long channels), (sumG, sumGX, dy, x, row, mean,     \
+      rows, channels))                                                                            \
   X(void, gated_gradient_sums_block, (float *sumG, float *sumGX, const float *dy, const float     \
-      *x, const float *m, const float *a, const float *b, float lo, float hi, long rows, long     \
-      channels), (sumG, sumGX, dy, x, m, a, b, lo, hi, rows, channels))                           \
+      *x, long row, const float *m, const float *a, const float *b, float lo, float hi, long      \
+      rows, long channels), (sumG, sumGX, dy, x, row, m, a, b, lo, hi, rows, channels))           \
   X(void, gradient_terms, (float *terms, const float *dy, const float *x, long row, const         \
       float *mean, long rows, long channels), (terms, dy, x, row, mean, rows, channels))          \
   X(void, normalize_gradient, (float *dx, const float *dy, const float *x, const float *m,        \
@@ -139,10 +139,10 @@
   X(void, thin_filter_gradient, (double *dw, const float *dy, const float *x, const cnl_window    \
       *win, long filters, float *scratch, long firstRow, long lastRow), (dw, dy, x, win,          \
       filters, scratch, firstRow, lastRow))                                                       \
-  X(void, max_pool, (float *y, const float *x, const cnl_window *w, long firstRow, long           \
-      lastRow), (y, x, w, firstRow, lastRow))                                                     \
-  X(void, max_pool_gradient, (float *dx, const float *dy, const float *x, const cnl_window        \
-      *w), (dx, dy, x, w))                                                                        \
+  X(void, max_pool, (float *y, const float *x, long top, const cnl_window *w, long firstRow,      \
+      long lastRow), (y, x, top, w, firstRow, lastRow))                                           \
+  X(void, max_pool_gradient, (float *dx, const float *dy, const float *x, long top, const         \
+      cnl_window *w, long firstRow, long lastRow), (dx, dy, x, top, w, firstRow, lastRow))        \
   X(void, average_pool, (float *y, const float *x, const cnl_window *w, const float *rowCounts,   \
       const float *columnCounts, long firstRow, long lastRow), (y, x, w, rowCounts,               \
       columnCounts, firstRow, lastRow))                                                           \

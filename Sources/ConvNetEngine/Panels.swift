@@ -119,6 +119,12 @@ struct PanelColumns: Sendable {
     return start..<min(start + PanelKernels.width, total)
   }
 
+  /// The columns of a panel among those of a wider matrix.
+  func range(_ panel: Int, from first: Int) -> Range<Int> {
+    let columns = range(panel)
+    return first + columns.lowerBound..<first + columns.upperBound
+  }
+
   /// The columns of some panels.
   func range(_ panels: Range<Int>) -> Range<Int> {
     guard !panels.isEmpty else { return 0..<0 }

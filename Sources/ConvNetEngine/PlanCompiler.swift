@@ -38,13 +38,20 @@ struct PlanCompiler {
   /// The nodes of every band of convolutions, by the name of the last.
   var bands: [String: [Graph.Node]] = [:]
   private var bufferOfValue: [Graph.ValueID: Buffer] = [:]
-  private var readerCounts: [Int]
+  /// The nodes that read each value, by index; below 0 whoever gets an output.
+  let readers: [[Int]]
   /// The buffers of the inputs by name.
   private(set) var inputPorts: [String: Buffer] = [:]
   private var zeros: (buffer: Buffer, count: Int)?
   private var packNumbers: [PackKey: Buffer] = [:]
   /// The coefficients of normalisations that a run computes, for those who need them again.
   var normalizeCoefficients: [NormalizeKey: Buffer] = [:]
+  /// The sums that steps take of their results, by the first result of the nodes that want them.
+  var partialSums: [Graph.ValueID: PartialSums] = [:]
+  /// Whether the step at work makes the node's result as its readers see it.
+  private(set) var takesSums = true
+  /// The normalisations that are computed by those who load their results; the buffer is that of x.
+  var loadedNormalizations: [Graph.ValueID: LoadedNormalization] = [:]
   /// What steps read; sources of packed weights that are not among them are read by packing alone.
   private(set) var readBuffers: Set<Buffer> = []
   /// The node at work, for names and errors.
@@ -54,7 +61,7 @@ struct PlanCompiler {
     self.graph = graph
     self.options = options
     kernels = PanelKernels.current
-    readerCounts = graph.readers.map(\.count)
+    readers = graph.readers
     node = Graph.Node(name: "", operation: .softmax, inputs: [], outputs: [])
     let strategies = ConvolutionStrategy.allCases.map(\.rawValue) + [ConvolutionBand.name]
     if let name = options.convolution, !strategies.contains(name) {
@@ -75,7 +82,7 @@ struct PlanCompiler {
     }
     inputPorts = ports(graph.inputs)
     for state in graph.states
-    where state.role == .updateCount && readerCounts[state.value.index] > 0 {
+    where state.role == .updateCount && !readers[state.value.index].isEmpty {
       throw PlanError(
         .unsupported, "a counter of updates is no part of a computation", at: state.name)
     }
@@ -135,6 +142,9 @@ struct PlanCompiler {
     }
     return buffer
   }
+
+  /// Whether a value has been computed.
+  func isMade(_ value: Graph.ValueID) -> Bool { bufferOfValue[value] != nil }
 
   /// The buffer of the node's operand.
   func input(_ index: Int) -> Buffer { buffer(node.inputs[index]) }
@@ -254,7 +264,8 @@ struct PlanCompiler {
   private mutating func emit(_ node: Graph.Node) throws {
     switch node.operation {
     case .convolution(let a): try emitConvolution(a, epilogue: .none)
-    case .convolutionInputGradient(let a): try emitConvolutionInputGradient(a)
+    case .convolutionInputGradient(let a):
+      try emitConvolutionInputGradient(a, epilogue: .none)
     case .convolutionFilterGradient(let a): try emitConvolutionFilterGradient(a)
     case .batchMoments(let a): try emitBatchMoments(a)
     case .normalize(let a): try emitNormalize(a, epilogue: .none)
@@ -316,6 +327,8 @@ struct PlanCompiler {
     if let epilogue = Epilogue(fused, firstOperand: fused.anchorInputCount), isWhole(epilogue) {
       switch fused.anchor {
       case .convolution(let a): return try emitConvolution(a, epilogue: epilogue)
+      case .convolutionInputGradient(let a) where a.window.rank < 3:
+        return try emitConvolutionInputGradient(a, epilogue: epilogue)
       case .normalize(let a): return try emitNormalize(a, epilogue: epilogue)
       case .matrixMultiply(let a): return try emitMatrixMultiply(a, epilogue: epilogue)
       default: break
@@ -325,8 +338,11 @@ struct PlanCompiler {
     let outer = node
     node.inputs = Array(operands.prefix(next))
     node.operation = fused.anchor
+    // Readers want sums of what the last step makes.
+    takesSums = fused.epilogue.isEmpty
     try emit(node)
-    for step in fused.epilogue {
+    for (index, step) in fused.epilogue.enumerated() {
+      takesSums = index + 1 == fused.epilogue.count
       node.inputs = [outer.outputs[0]]
       if case .combine = step {
         node.inputs.append(operands[next])

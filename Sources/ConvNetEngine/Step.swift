@@ -64,6 +64,9 @@ struct Pieces: Sendable {
 
   var count: Int { max(1, (total + size - 1) / size) }
 
+  /// The items of every piece.
+  var sizes: [Int] { (0..<count).map { range($0).count } }
+
   func range(_ piece: Int) -> Range<Int> {
     let start = min(piece * size, total)
     return start..<min(start + size, total)

@@ -27,11 +27,12 @@ extension LoopTests {
         let q = Buffer(count: channels)
         let xs = Buffer(x)
         let m = Buffer(shift)
-        cnl_moments_block(s.pointer, q.pointer, xs.pointer, m.pointer, rows, channels)
+        cnl_moments_block(
+          s.pointer, q.pointer, xs.pointer, channels, m.pointer, rows, channels)
         check(s, want[0], "moments, sum, \(rows)×\(channels)")
         check(q, want[1], "moments, squares, \(rows)×\(channels)")
         cnl_gradient_sums_block(
-          s.pointer, q.pointer, Buffer(dy).pointer, xs.pointer, m.pointer, rows, channels)
+          s.pointer, q.pointer, Buffer(dy).pointer, xs.pointer, channels, m.pointer, rows, channels)
         check(s, want[2], "gradient, sum, \(rows)×\(channels)")
         check(q, want[3], "gradient, products, \(rows)×\(channels)")
       }
@@ -82,7 +83,7 @@ extension LoopTests {
         var s = [Float](repeating: 0, count: channels)
         var q = s
         let part = Array(x[start * channels..<(start + block) * channels])
-        cnl_moments_block(&s, &q, part, shift, block, channels)
+        cnl_moments_block(&s, &q, part, channels, shift, block, channels)
         cnl_moments_merge(&mean, &m2, count, s, q, shift, Double(block), channels)
         var own = [Double](repeating: 0, count: channels)
         var own2 = own
@@ -119,7 +120,7 @@ extension LoopTests {
       var m2 = [0.0]
       var s: [Float] = [0]
       var q: [Float] = [0]
-      cnl_moments_block(&s, &q, [Float](repeating: 0.1, count: 77), [0.1], 77, 1)
+      cnl_moments_block(&s, &q, [Float](repeating: 0.1, count: 77), 1, [0.1], 77, 1)
       cnl_moments_merge(&mean, &m2, 0, s, q, [0.1], 77, 1)
       #expect(mean == [Double(Float(0.1))] && m2 == [0])
       cnl_moments_merge(&mean, &m2, 77, s, q, [0.1], 0, 1)

@@ -66,10 +66,10 @@ extension LoopTests {
         Int32(f.function.rawValue), f.low, f.high, g.pointer, dz.pointer, z.pointer, n)
       let sums = (0..<4).map { _ in Buffer(count: channels) }
       cnl_gradient_sums_block(
-        sums[0].pointer, sums[1].pointer, g.pointer, x.pointer, m.pointer, rows, channels)
+        sums[0].pointer, sums[1].pointer, g.pointer, x.pointer, channels, m.pointer, rows, channels)
       cnl_gated_gradient_sums_block(
-        sums[2].pointer, sums[3].pointer, dz.pointer, x.pointer, m.pointer, a.pointer, b.pointer,
-        f.low, f.corner, rows, channels)
+        sums[2].pointer, sums[3].pointer, dz.pointer, x.pointer, channels, m.pointer, a.pointer,
+        b.pointer, f.low, f.corner, rows, channels)
       expectSame(sums[2], sums[0], "sums \(label)")
       expectSame(sums[3], sums[1], "products \(label)")
       for stream in [Int32(0), 1] {

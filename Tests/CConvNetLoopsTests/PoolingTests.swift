@@ -37,11 +37,17 @@ extension LoopTests {
           let xs = Buffer(x)
           let output = Buffer(count: w.outputCount)
           let split = w.outputHeight / 2
-          cnl_max_pool(output.pointer, xs.pointer, &w, 0, split)
-          cnl_max_pool(output.pointer, xs.pointer, &w, split, w.outputHeight)
+          // The second part sees no row of x above its first window.
+          let top = min(max(split * w.strideHeight - w.padTop, 0), w.height)
+          let below = xs.pointer + top * w.width * channels
+          cnl_max_pool(output.pointer, xs.pointer, 0, &w, 0, split)
+          cnl_max_pool(output.pointer, below, top, &w, split, w.outputHeight)
           check(output, y, "max pool \(w.label)")
           let gradient = Buffer(count: w.inputCount)
-          cnl_max_pool_gradient(gradient.pointer, Buffer(dy).pointer, xs.pointer, &w)
+          let dys = Buffer(dy)
+          cnl_max_pool_gradient(gradient.pointer, dys.pointer, xs.pointer, 0, &w, 0, split)
+          cnl_max_pool_gradient(
+            gradient.pointer, dys.pointer, below, top, &w, split, w.outputHeight)
           check(gradient, dx, "max pool gradient \(w.label)")
         }
       }

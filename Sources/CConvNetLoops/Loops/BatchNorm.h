@@ -2,23 +2,22 @@
 // about a shift near the mean, block by block, merged in Double by Chan, Golub and LeVeque (1979).
 
 static void moments_block(
-    float *sum, float *square, const float *x, const float *shift, long rows, long channels) {
-  channel_sums(
-      SUMS_MOMENTS, sum, square, x, x, shift, no_gate(shift), channels, rows, channels);
+    float *sum, float *square, const float *x, long row, const float *shift, long rows,
+    long channels) {
+  channel_sums(SUMS_MOMENTS, sum, square, x, x, shift, no_gate(shift), row, rows, channels);
 }
 
 static void gradient_sums_block(
-    float *sumG, float *sumGX, const float *dy, const float *x, const float *mean, long rows,
-    long channels) {
-  channel_sums(
-      SUMS_GRADIENT, sumG, sumGX, x, dy, mean, no_gate(mean), channels, rows, channels);
+    float *sumG, float *sumGX, const float *dy, const float *x, long row, const float *mean,
+    long rows, long channels) {
+  channel_sums(SUMS_GRADIENT, sumG, sumGX, x, dy, mean, no_gate(mean), row, rows, channels);
 }
 
 static void gated_gradient_sums_block(
-    float *sumG, float *sumGX, const float *dy, const float *x, const float *m, const float *a,
-    const float *b, float lo, float hi, long rows, long channels) {
+    float *sumG, float *sumGX, const float *dy, const float *x, long row, const float *m,
+    const float *a, const float *b, float lo, float hi, long rows, long channels) {
   const gate_rows gate = {a, b, lo, hi};
-  channel_sums(SUMS_GATED, sumG, sumGX, x, dy, m, gate, channels, rows, channels);
+  channel_sums(SUMS_GATED, sumG, sumGX, x, dy, m, gate, row, rows, channels);
 }
 
 /// One vector of the terms of two sums, side by side `C` apart.

@@ -3,14 +3,14 @@
 
 enum { POOL_MAXIMUM, POOL_AVERAGE };
 
-/// One output pixel, `V` vectors of channels; x at channel c of the image.
+/// One output pixel, `V` vectors of channels; x at channel c of the image, `above` floats further.
 INLINE void pool_vectors(
-    const int kind, const int V, float *y, const float *x, const cnl_window *w, long oy, long ox,
-    tap_range v, tap_range h, float count, long part) {
+    const int kind, const int V, float *y, const float *x, long above, const cnl_window *w,
+    long oy, long ox, tap_range v, tap_range h, float count, long part) {
   vf t[4];
   UNROLL for (int i = 0; i < V; i++) t[i] = splat(kind == POOL_MAXIMUM ? -__builtin_inff() : 0);
   for (long ky = v.first; ky < v.last; ky++) {
-    const float *p = x + pixel_index(w, oy, ox, ky, h.first);
+    const float *p = x + (pixel_index(w, oy, ox, ky, h.first) - above);
     for (long kx = h.first; kx < h.last; kx++, p += w->dilationWidth * w->channels) {
       UNROLL for (int i = 0; i < V; i++) {
         const vf u = load_some(p + i * W, part);
@@ -47,10 +47,12 @@ INLINE void pool_whole(
   if (part) store_part(y + c, pool_largest(K, x + c, row, column, part), part);
 }
 
+/// x begins with row `top` of the image.
 INLINE void pool_rows(
-    const int kind, float *y, const float *x, const cnl_window *w, const float *rowCounts,
-    const float *columnCounts, long firstRow, long lastRow) {
-  const long C = w->channels, row = w->dilationHeight * w->width * C, column = w->dilationWidth * C;
+    const int kind, float *y, const float *x, long top, const cnl_window *w,
+    const float *rowCounts, const float *columnCounts, long firstRow, long lastRow) {
+  const long C = w->channels, above = top * w->width * C;
+  const long row = w->dilationHeight * w->width * C, column = w->dilationWidth * C;
   // The kernels of 2 × 2 and 3 × 3 are unrolled.
   const long side = w->kernelHeight == w->kernelWidth ? w->kernelWidth : 0;
   for (long oy = firstRow; oy < lastRow; oy++) {
@@ -60,7 +62,7 @@ INLINE void pool_rows(
       const float n = kind == POOL_AVERAGE ? rowCounts[oy] * columnCounts[ox] : 1;
       float *o = y + (oy * w->outputWidth + ox) * C;
       if (kind == POOL_MAXIMUM && v.last - v.first == side && h.last - h.first == side) {
-        const float *first = x + pixel_index(w, oy, ox, 0, 0);
+        const float *first = x + (pixel_index(w, oy, ox, 0, 0) - above);
         if (side == 3) {
           pool_whole(3, o, first, row, column, C);
           continue;
@@ -71,21 +73,26 @@ INLINE void pool_rows(
         }
       }
       long c = 0;
-      for (; c + 4 * W <= C; c += 4 * W) pool_vectors(kind, 4, o + c, x + c, w, oy, ox, v, h, n, 0);
-      for (; c + W <= C; c += W) pool_vectors(kind, 1, o + c, x + c, w, oy, ox, v, h, n, 0);
-      if (c < C) pool_vectors(kind, 1, o + c, x + c, w, oy, ox, v, h, n, C - c);
+      for (; c + 4 * W <= C; c += 4 * W) {
+        pool_vectors(kind, 4, o + c, x + c, above, w, oy, ox, v, h, n, 0);
+      }
+      for (; c + W <= C; c += W) {
+        pool_vectors(kind, 1, o + c, x + c, above, w, oy, ox, v, h, n, 0);
+      }
+      if (c < C) pool_vectors(kind, 1, o + c, x + c, above, w, oy, ox, v, h, n, C - c);
     }
   }
 }
 
-static void max_pool(float *y, const float *x, const cnl_window *w, long firstRow, long lastRow) {
-  pool_rows(POOL_MAXIMUM, y, x, w, 0, 0, firstRow, lastRow);
+static void max_pool(
+    float *y, const float *x, long top, const cnl_window *w, long firstRow, long lastRow) {
+  pool_rows(POOL_MAXIMUM, y, x, top, w, 0, 0, firstRow, lastRow);
 }
 
 static void average_pool(
     float *y, const float *x, const cnl_window *w, const float *rowCounts,
     const float *columnCounts, long firstRow, long lastRow) {
-  pool_rows(POOL_AVERAGE, y, x, w, rowCounts, columnCounts, firstRow, lastRow);
+  pool_rows(POOL_AVERAGE, y, x, 0, w, rowCounts, columnCounts, firstRow, lastRow);
 }
 
 /// First find the winning tap of each lane, then add dy where the tap is the winner. `x` and `dx`
@@ -127,20 +134,34 @@ INLINE long window_end(const cnl_window *w, long oy) {
   return oy * w->strideHeight - w->padTop + (w->kernelHeight - 1) * w->dilationHeight + 1;
 }
 
-static void max_pool_gradient(float *dx, const float *dy, const float *x, const cnl_window *w) {
-  const long C = w->channels;
+/// x begins with row `top` of the image, dx and dy with row 0; ranges of rows come in order.
+static void max_pool_gradient(
+    float *dx, const float *dy, const float *x, long top, const cnl_window *w, long firstRow,
+    long lastRow) {
+  const long C = w->channels, above = top * w->width * C;
   const long rowStep = w->dilationHeight * w->width * C, columnStep = w->dilationWidth * C;
   long zeroed = 0;
-  for (long oy = 0; oy < w->outputHeight; oy++) {
+  if (firstRow > 0) {
+    zeroed = window_end(w, firstRow - 1);
+    zeroed = zeroed < 0 ? 0 : zeroed > w->height ? w->height : zeroed;
+  }
+  dy += firstRow * w->outputWidth * C;
+  for (long oy = firstRow; oy < lastRow; oy++) {
     const tap_range v = vertical_taps(w, oy);
     zeroed = zero_rows(dx, w, zeroed, window_end(w, oy));
     for (long ox = 0; ox < w->outputWidth; ox++, dy += C) {
       const tap_range h = horizontal_taps(w, ox);
       const long rows = v.last - v.first, columns = h.last - h.first;
       if (rows == 0 || columns == 0) continue;
-      const float *from = x + pixel_index(w, oy, ox, v.first, h.first);
-      float *to = dx + (from - x);
+      const long at = pixel_index(w, oy, ox, v.first, h.first);
+      const float *from = x + (at - above);
+      float *to = dx + at;
       long c = 0;
+      if (rows == 3 && columns == 3) {
+        for (; c + W <= C; c += W) {
+          max_pool_return(to + c, load(dy + c), from + c, rowStep, columnStep, 3, 3, 0);
+        }
+      }
       for (; c + W <= C; c += W) {
         max_pool_return(to + c, load(dy + c), from + c, rowStep, columnStep, rows, columns, 0);
       }
@@ -151,7 +172,7 @@ static void max_pool_gradient(float *dx, const float *dy, const float *x, const 
       }
     }
   }
-  zero_rows(dx, w, zeroed, w->height);
+  if (lastRow == w->outputHeight) zero_rows(dx, w, zeroed, w->height);
 }
 
 static void average_pool_gradient(

@@ -109,7 +109,8 @@ int cnl_all_finite(const float *x, long n);
 
 /// One block of rows (at most about 128): sum[c] = Σ(x − shift), square[c] = Σ(x − shift)².
 void cnl_moments_block(
-    float *sum, float *square, const float *x, const float *shift, long rows, long channels);
+    float *sum, float *square, const float *x, long row, const float *shift, long rows,
+    long channels);
 /// The terms of those sums, for others to add up: rows of x − shift, then (x − shift)², 2·channels in
 /// all, from rows of x that are `row` apart.
 void cnl_moments_terms(
@@ -134,13 +135,13 @@ void cnl_normalize_add(
     float lo, float hi, long rows, long channels, int nontemporal);
 /// One block: sumG[c] = Σ dy, sumGX[c] = Σ dy·(x − mean[c]).
 void cnl_gradient_sums_block(
-    float *sumG, float *sumGX, const float *dy, const float *x, const float *mean, long rows,
-    long channels);
+    float *sumG, float *sumGX, const float *dy, const float *x, long row, const float *mean,
+    long rows, long channels);
 /// The same of dy·f′(n) with n = a[c]·(x − m[c]) + b[c] as `cnl_normalize` has it before it clamps, and
 /// f′ = 0 for n ≤ lo and n ≥ hi, else 1; lo or hi NaN for no bound.
 void cnl_gated_gradient_sums_block(
-    float *sumG, float *sumGX, const float *dy, const float *x, const float *m, const float *a,
-    const float *b, float lo, float hi, long rows, long channels);
+    float *sumG, float *sumGX, const float *dy, const float *x, long row, const float *m,
+    const float *a, const float *b, float lo, float hi, long rows, long channels);
 /// The terms of those sums: rows of dy, then dy·(x − mean), 2·channels in all.
 void cnl_gradient_terms(
     float *terms, const float *dy, const float *x, long row, const float *mean, long rows,
@@ -334,10 +335,16 @@ void cnl_winograd_filter_gradient(
 
 // MARK: Pooling, one image
 
-/// Output rows [firstRow, lastRow). Padding never wins; a NaN does.
-void cnl_max_pool(float *y, const float *x, const cnl_window *w, long firstRow, long lastRow);
-/// dx of a whole image, overwritten. dy goes to the first maximum (or NaN) in window order.
-void cnl_max_pool_gradient(float *dx, const float *dy, const float *x, const cnl_window *w);
+/// Output rows [firstRow, lastRow), of an image that x has from row `top` on. Padding never wins; a
+/// NaN does.
+void cnl_max_pool(
+    float *y, const float *x, long top, const cnl_window *w, long firstRow, long lastRow);
+/// What output rows [firstRow, lastRow) give to dx, whose rows are overwritten by the first range that
+/// reaches them: ranges come in order, to the last row. dy goes to the first maximum (or NaN) in window
+/// order.
+void cnl_max_pool_gradient(
+    float *dx, const float *dy, const float *x, long top, const cnl_window *w, long firstRow,
+    long lastRow);
 /// Sums of the pixels inside, divided by rowCounts[row]·columnCounts[column] of the output pixel.
 void cnl_average_pool(
     float *y, const float *x, const cnl_window *w, const float *rowCounts,

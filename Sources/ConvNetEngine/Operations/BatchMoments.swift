@@ -97,114 +97,142 @@ extension PlanCompiler {
           m2: outputs.m2),
         reads: [x], writes: all)
     case .rows(let rows, let channels):
-      let pieces = ChannelLayout.pieces(rows: rows, channels: channels)
-      let parts = temporary(doubles: pieces.count * 2 * channels)
-      emit(
-        RowMomentsStep(
-          x: x, rows: pieces, channels: channels, strategy: options.batchNormalization,
-          parts: parts),
-        reads: [x], writes: [parts])
+      let sums = partialSums[node.outputs[0]] ?? emitRowMoments(x, rows: rows, channels: channels)
       emit(
         MergeMomentsStep(
-          parts: parts, rows: pieces, channels: channels, count: outputs.count, mean: outputs.mean,
-          m2: outputs.m2),
-        reads: [parts], writes: all, suffix: "merge")
+          sums: sums, channels: channels, count: outputs.count, mean: outputs.mean, m2: outputs.m2),
+        reads: [sums.parts], writes: all, suffix: "merge")
     }
+  }
+
+  /// Mean and M2 of each of some ranges of rows.
+  mutating func emitRowMoments(
+    _ x: Buffer, rows: Int, channels: Int, suffix: String = ""
+  ) -> PartialSums {
+    let pieces = ChannelLayout.pieces(rows: rows, channels: channels)
+    let parts = temporary(doubles: pieces.count * 2 * channels)
+    emit(
+      RowMomentsStep(
+        x: x, rows: pieces,
+        moments: BlockMoments(channels: channels, strategy: options.batchNormalization),
+        parts: parts),
+      reads: [x], writes: [parts], suffix: suffix)
+    return PartialSums(parts: parts, counts: pieces.sizes)
   }
 }
 
-/// Mean and M2 of each range of rows: per block of 128 rows the sums of x − s and (x − s)², s the mean
-/// of the range's first rows, merged in Double by the formula of Chan, Golub & LeVeque 1979.
-final class RowMomentsStep: Step {
-  let x: Buffer
-  let rows: Pieces
+/// Mean and M2 of some rows: per block of 128 rows the sums of x − s and (x − s)², s the mean of the
+/// first rows, merged in Double by the formula of Chan, Golub & LeVeque 1979.
+struct BlockMoments {
+  /// Floats from row to row.
   let channels: Int
   let strategy: PlanOptions.BatchNormalizationStrategy
-  /// Per piece a row of means and one of M2.
-  let parts: Buffer
 
-  init(
-    x: Buffer, rows: Pieces, channels: Int, strategy: PlanOptions.BatchNormalizationStrategy,
-    parts: Buffer
-  ) {
-    self.x = x
-    self.rows = rows
-    self.channels = channels
-    self.strategy = strategy
-    self.parts = parts
-  }
-
-  var pieces: Int { rows.count }
   /// Shift, two block sums, and a row of doubles; then what BLAS needs.
-  var scratchByteCount: Int {
-    (5 * stride + (strategy == .blas ? ColumnSums.scratchCount : 0)) * 4
+  static func scratchByteCount(
+    channels: Int, _ strategy: PlanOptions.BatchNormalizationStrategy
+  ) -> Int {
+    (5 * stride(channels) + (strategy == .blas ? ColumnSums.scratchCount : 0)) * 4
   }
 
-  private var stride: Int { (channels + 15) / 16 * 16 }
+  private static func stride(_ width: Int) -> Int { (width + 15) / 16 * 16 }
 
-  func run(piece: Int, lane: Int, in context: Context) {
-    let range = rows.range(piece)
-    let shift = context.scratch(lane: lane)
-    let mean = context.doubles(parts) + piece * 2 * channels
-    let m2 = mean + channels
-    guard !range.isEmpty else {
-      mean.update(repeating: 0, count: 2 * channels)
-      return
+  /// The moments of `width` columns from x on; of all of them by `.blas`.
+  func run(
+    _ x: UnsafePointer<Float>, width: Int, mean: UnsafeMutablePointer<Double>,
+    m2: UnsafeMutablePointer<Double>, scratch shift: UnsafeMutablePointer<Float>,
+    rows: PieceRows
+  ) {
+    let sums = UnsafeMutableRawPointer(shift + 3 * Self.stride(width))
+      .assumingMemoryBound(to: Double.self)
+    var hasShift = false
+    rows.forEach { range in
+      guard !hasShift, !range.isEmpty else { return }
+      let first = min(ChannelLayout.shiftRows, range.count)
+      cnl_sum_rows(sums, x + range.lowerBound * channels, channels, first, width)
+      let inverse = 1 / Double(first)
+      for c in 0..<width { sums[c] *= inverse }
+      cnl_to_float(shift, sums, width)
+      hasShift = true
     }
-    let x = context.floats(x) + range.lowerBound * channels
-    let first = min(ChannelLayout.shiftRows, range.count)
-    let sums = UnsafeMutableRawPointer(shift + 3 * stride).assumingMemoryBound(to: Double.self)
-    cnl_sum_rows(sums, x, channels, first, channels)
-    let inverse = 1 / Double(first)
-    for c in 0..<channels { sums[c] *= inverse }
-    cnl_to_float(shift, sums, channels)
-    accumulate(x, count: range.count, shift: shift, mean: mean, m2: m2)
+    var count = accumulate(x, width: width, shift: shift, mean: mean, m2: m2, rows: rows)
     // The shift served its purpose unless the mean lies far from it in units of the deviation; then the
-    // squares have lost digits, and the range is read again about its own mean.
-    if cnl_shift_is_far(shift, mean, m2, Double(range.count), channels) != 0 {
-      cnl_to_float(shift, mean, channels)
-      accumulate(x, count: range.count, shift: shift, mean: mean, m2: m2)
+    // squares have lost digits, and the rows are read again about their own mean.
+    if count > 0, cnl_shift_is_far(shift, mean, m2, Double(count), width) != 0 {
+      cnl_to_float(shift, mean, width)
+      count = accumulate(x, width: width, shift: shift, mean: mean, m2: m2, rows: rows)
     }
   }
 
   private func accumulate(
-    _ x: UnsafePointer<Float>, count: Int, shift: UnsafeMutablePointer<Float>,
-    mean: UnsafeMutablePointer<Double>, m2: UnsafeMutablePointer<Double>
-  ) {
-    let sum = shift + stride
-    let square = sum + stride
-    mean.update(repeating: 0, count: 2 * channels)
+    _ x: UnsafePointer<Float>, width: Int, shift: UnsafeMutablePointer<Float>,
+    mean: UnsafeMutablePointer<Double>, m2: UnsafeMutablePointer<Double>,
+    rows: PieceRows
+  ) -> Int {
+    let stride = Self.stride(width)
+    let (sum, square) = (shift + stride, shift + 2 * stride)
+    mean.update(repeating: 0, count: width)
+    m2.update(repeating: 0, count: width)
     let sums = ColumnSums(channels: channels)
     let most = strategy == .blas ? sums.blockRows : ChannelLayout.blockRows
-    var row = 0
-    while row < count {
-      let block = min(most, count - row)
+    var merged = 0
+    rows.forEachBlock(most: most) { row, block in
       let x = x + row * channels
       switch strategy {
-      case .fused: cnl_moments_block(sum, square, x, shift, block, channels)
+      case .fused: cnl_moments_block(sum, square, x, channels, shift, block, width)
       case .blas:
         sums.sum(
           rows: block, vector: shift, first: sum, second: square, scratch: shift + 5 * stride
         ) { cnl_moments_terms($0, x + $1, $2, $3, $4, $5) }
       }
-      cnl_moments_merge(mean, m2, Double(row), sum, square, shift, Double(block), channels)
-      row += block
+      cnl_moments_merge(mean, m2, Double(merged), sum, square, shift, Double(block), width)
+      merged += block
     }
+    return merged
   }
 }
 
-/// Merges the triples of the ranges, in order.
-final class MergeMomentsStep: Step {
-  let parts: Buffer
+/// Mean and M2 of each range of rows.
+final class RowMomentsStep: Step {
+  let x: Buffer
   let rows: Pieces
+  let moments: BlockMoments
+  /// Per piece a row of means and one of M2.
+  let parts: Buffer
+
+  init(x: Buffer, rows: Pieces, moments: BlockMoments, parts: Buffer) {
+    self.x = x
+    self.rows = rows
+    self.moments = moments
+    self.parts = parts
+  }
+
+  var pieces: Int { rows.count }
+  var scratchByteCount: Int {
+    BlockMoments.scratchByteCount(channels: moments.channels, moments.strategy)
+  }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let channels = moments.channels
+    let mean = context.doubles(parts) + piece * 2 * channels
+    moments.run(
+      context.floats(x), width: channels, mean: mean, m2: mean + channels,
+      scratch: context.scratch(lane: lane), rows: .range(rows.range(piece)))
+  }
+}
+
+/// Merges the triples of the parts, in order.
+final class MergeMomentsStep: Step {
+  let sums: PlanCompiler.PartialSums
   let channels: Int
   let count: Buffer
   let mean: Buffer
   let m2: Buffer
 
-  init(parts: Buffer, rows: Pieces, channels: Int, count: Buffer, mean: Buffer, m2: Buffer) {
-    self.parts = parts
-    self.rows = rows
+  init(
+    sums: PlanCompiler.PartialSums, channels: Int, count: Buffer, mean: Buffer, m2: Buffer
+  ) {
+    self.sums = sums
     self.channels = channels
     self.count = count
     self.mean = mean
@@ -216,14 +244,12 @@ final class MergeMomentsStep: Step {
   func run(piece: Int, lane: Int, in context: Context) {
     let mean = context.doubles(mean)
     let m2 = context.doubles(m2)
-    let parts = context.doubles(parts)
+    let parts = context.doubles(sums.parts)
     mean.update(repeating: 0, count: channels)
     m2.update(repeating: 0, count: channels)
     var merged = 0
-    for piece in 0..<rows.count {
-      let part = parts + piece * 2 * channels
-      let count = rows.range(piece).count
-      guard count > 0 else { continue }
+    for (index, count) in sums.counts.enumerated() where count > 0 {
+      let part = parts + index * 2 * channels
       cnl_moments_combine(
         mean, m2, Double(merged), part, part + channels, Double(count), channels)
       merged += count

@@ -15,23 +15,25 @@ extension PlanCompiler {
     let zeros = zeros(shape.channels)
     let reads = [packed, bias] + [residual].compactMap { $0 }
     if let blocks = WinogradConvolution.blocks(tiles) {
+      let sums = blockSums(counts: tiles.counts(blocks))
       let y = try output()
       emit(
         WinogradConvolution(
           product: product, blocks: blocks, x: x, zeros: zeros, packed: packed, bias: bias,
-          residual: residual, y: y),
-        reads: reads + [x, zeros], writes: [y])
+          residual: residual, sums: sums, y: y),
+        reads: reads + [x, zeros] + sums.reads, writes: [y] + sums.writes)
       return
     }
     let v = temporary(floats: tiles.planes * WinogradInputStep.planeStride(tiles))
     emit(
       WinogradInputStep(tiles: tiles, x: x, zeros: zeros, v: v), reads: [x, zeros], writes: [v],
       suffix: "transform")
+    let sums = blockSums(counts: tiles.counts(WinogradOutputStep.blocks(product)))
     let y = try output()
     emit(
       WinogradOutputStep(
-        product: product, v: v, packed: packed, bias: bias, residual: residual, y: y),
-      reads: reads + [v], writes: [y])
+        product: product, v: v, packed: packed, bias: bias, residual: residual, sums: sums, y: y),
+      reads: reads + [v] + sums.reads, writes: [y] + sums.writes)
   }
 
   /// Whether the node's filter changes with every run: its gradient is part of the graph.

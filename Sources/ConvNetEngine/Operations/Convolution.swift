@@ -25,33 +25,39 @@ extension PlanCompiler {
     switch strategy {
     case .pointwise:
       let packed = packedFilter(shape, of: node.inputs[1])
+      let rows = PointwiseConvolution.rows(shape.images * shape.pixels, product)
+      let sums = blockSums(counts: rows.sizes)
       let y = try output()
       emit(
         PointwiseConvolution(
-          rowCount: shape.images * shape.pixels, product: product, x: x, packed: packed, bias: bias,
-          residual: residual, y: y),
-        reads: reads + [packed], writes: [y])
+          rows: rows, product: product, x: x, packed: packed, bias: bias, residual: residual,
+          sums: sums, y: y),
+        reads: reads + [packed] + sums.reads, writes: [y] + sums.writes)
     case .im2col:
       let packed = packedFilter(shape, of: node.inputs[1])
+      let sums = blockSums(counts: Im2colConvolution.tiles(shape, product).rows.sizes)
       let y = try output()
       emit(
         Im2colConvolution(
-          shape: shape, product: product, x: x, packed: packed, bias: bias, residual: residual, y: y
-        ),
-        reads: reads + [packed], writes: [y])
+          shape: shape, product: product, x: x, packed: packed, bias: bias, residual: residual,
+          sums: sums, y: y),
+        reads: reads + [packed] + sums.reads, writes: [y] + sums.writes)
     case .winograd:
       try emitWinograd(
         shape, x: x, filter: filter, bias: bias, residual: residual, epilogue: epilogue)
     case .depthwise, .thin:
-      let y = try output()
       let (low, high) = residual == nil ? (epilogue.low, epilogue.high) : (-.infinity, .infinity)
+      let counts =
+        strategy == .depthwise ? DepthwiseConvolution.counts(shape) : ThinConvolution.counts(shape)
+      let sums = residual == nil ? blockSums(counts: counts) : []
+      let y = try output()
       let step: any Step =
         strategy == .depthwise
         ? DepthwiseConvolution(
-          shape: shape, x: x, filter: filter, bias: bias, low: low, high: high, y: y)
+          shape: shape, x: x, filter: filter, bias: bias, low: low, high: high, sums: sums, y: y)
         : ThinConvolution(
-          shape: shape, x: x, filter: filter, bias: bias, low: low, high: high, y: y)
-      emit(step, reads: [x, filter, bias], writes: [y])
+          shape: shape, x: x, filter: filter, bias: bias, low: low, high: high, sums: sums, y: y)
+      emit(step, reads: [x, filter, bias] + sums.reads, writes: [y] + sums.writes)
       if let residual {
         emitAddClamp(y, residual, epilogue, count: shape.images * shape.pixels * shape.filters)
       }

@@ -2,16 +2,22 @@ import CConvNetLoops
 import ConvNetGraph
 
 extension PlanCompiler {
-  /// dx = adjoint of the convolution, applied to dy.
-  mutating func emitConvolutionInputGradient(_ convolution: Convolution) throws {
+  /// dx = adjoint of the convolution, applied to dy, then the epilogue.
+  mutating func emitConvolutionInputGradient(
+    _ convolution: Convolution, epilogue: Epilogue
+  ) throws {
     if convolution.window.rank == 3 { return try emitVolumeInputGradient(convolution) }
     try emitAdjoint(
-      convolutionShape(convolution, input: node.inputs[2], filter: node.inputs[1]), bias: nil)
+      convolutionShape(convolution, input: node.inputs[2], filter: node.inputs[1]), bias: nil,
+      epilogue: epilogue)
   }
 
   /// The adjoint of a convolution, applied to the first operand, with the second as the filter.
-  mutating func emitAdjoint(_ whole: ConvolutionShape, bias: Buffer?) throws {
+  mutating func emitAdjoint(
+    _ whole: ConvolutionShape, bias: Buffer?, epilogue: Epilogue = .none
+  ) throws {
     var shape = whole
+    let residual = epilogue.residual.map { input($0) }
     let (dy, filter) = (input(0), input(1))
     if shape.isDepthwise {
       let dx = try output()
@@ -22,13 +28,13 @@ extension PlanCompiler {
         emitBias(
           bias, to: dx, rows: shape.images * shape.height * shape.width, columns: shape.channels)
       }
-      return
+      return emitRest(of: epilogue, dx, residual)
     }
     if ConvolutionStrategy.choose(shape, options: options) == .winograd {
       let adjoint = ConvolutionShape(adjointOf: shape)
       return try emitWinograd(
-        adjoint, x: dy, filter: filter, bias: bias ?? zeros(adjoint.filters), residual: nil,
-        epilogue: .none, isAdjoint: true)
+        adjoint, x: dy, filter: filter, bias: bias ?? zeros(adjoint.filters),
+        residual: residual, epilogue: epilogue, isAdjoint: true)
     }
     shape = ConvolutionShape(trimming: shape)
     let phases = GradientPhase.all(shape)
@@ -48,14 +54,27 @@ extension PlanCompiler {
       emit(step(filter, packed), reads: [filter], writes: [packed], suffix: "pack")
     }
     let row = bias ?? zeros(shape.channels)
+    // Dense products are one phase, which makes whole rows of dx.
+    let isDense = phases.count == 1
+    let tiles = ConvolutionInputGradientPhase.tiles(shape, phases[0], kernels)
+    let sums = isDense ? blockSums(counts: tiles.rows.sizes) : []
     let dx = try output()
     for (index, phase) in phases.enumerated() where phase.pixels > 0 {
       emit(
         ConvolutionInputGradientPhase(
-          shape: shape, phase: phase, kernels: kernels, dy: dy, packed: packed, bias: row,
-          hasBias: bias != nil, dx: dx),
-        reads: [dy, packed, row], writes: [dx], suffix: "phase\(index)")
+          shape: shape, phase: phase, kernels: kernels, epilogue: isDense ? epilogue : .none,
+          dy: dy, packed: packed, bias: row, hasBias: bias != nil,
+          residual: isDense ? residual : nil, sums: sums, dx: dx),
+        reads: [dy, packed, row] + [residual].compactMap { $0 } + sums.reads,
+        writes: [dx] + sums.writes, suffix: "phase\(index)")
     }
+    if !isDense { emitRest(of: epilogue, dx, residual) }
+  }
+
+  /// What a loop without an epilogue leaves to do.
+  private mutating func emitRest(of epilogue: Epilogue, _ dx: Buffer, _ residual: Buffer?) {
+    guard residual != nil || epilogue.clamps else { return }
+    emitAddClamp(dx, residual, epilogue, count: shape(node.outputs[0]).count)
   }
 }
 
@@ -142,6 +161,8 @@ final class ConvolutionInputGradientPhase: Step {
   let dy: Buffer
   let packed: Buffer
   let bias: Buffer
+  let residual: Buffer?
+  let sums: [BlockSums]
   let dx: Buffer
   /// Whether the phase is every pixel, so that products are written where they belong.
   let isDense: Bool
@@ -149,30 +170,41 @@ final class ConvolutionInputGradientPhase: Step {
   let isPointwise: Bool
 
   init(
-    shape: ConvolutionShape, phase: GradientPhase, kernels: PanelKernels, dy: Buffer,
-    packed: Buffer, bias: Buffer, hasBias: Bool, dx: Buffer
+    shape: ConvolutionShape, phase: GradientPhase, kernels: PanelKernels, epilogue: Epilogue,
+    dy: Buffer, packed: Buffer, bias: Buffer, hasBias: Bool, residual: Buffer?, sums: [BlockSums],
+    dx: Buffer
   ) {
     self.shape = shape
     self.phase = phase
     self.dy = dy
     self.packed = packed
     self.bias = bias
+    self.residual = residual
+    self.sums = sums
     self.dx = dx
     product = PanelProduct(
       depth: phase.taps * shape.groupFilters, columns: shape.groupChannels, kernels: kernels,
-      epilogue: .none, hasBias: hasBias)
-    tiles = RowTiles(
-      rowCount: shape.images * phase.pixels, depth: product.depth, panels: product.panelCount,
-      block: kernels.rows(depth: product.depth))
+      epilogue: epilogue, hasBias: hasBias)
+    tiles = Self.tiles(shape, phase, kernels)
     isDense = shape.vertical.stride == 1 && shape.horizontal.stride == 1
     isPointwise = phase.isPointwise(shape) && shape.groups == 1
+  }
+
+  static func tiles(
+    _ shape: ConvolutionShape, _ phase: GradientPhase, _ kernels: PanelKernels
+  ) -> RowTiles {
+    let depth = phase.taps * shape.groupFilters
+    return RowTiles(
+      rowCount: shape.images * phase.pixels, depth: depth,
+      panels: PanelColumns(shape.groupChannels).count, block: kernels.rows(depth: depth))
   }
 
   var pieces: Int { tiles.pieces * shape.groups }
 
   /// A tile of im2col rows and, where pixels lie apart, a tile of results.
   var scratchByteCount: Int {
-    tiles.byteCount + (isDense ? 0 : tiles.rows.size * shape.groupChannels * 4)
+    tiles.byteCount + (isDense ? 64 : tiles.rows.size * shape.groupChannels * 4)
+      + sums.scratchByteCount
   }
 
   func run(piece: Int, lane: Int, in context: Context) {
@@ -192,15 +224,27 @@ final class ConvolutionInputGradientPhase: Step {
     }
     let target = context.floats(dx) + group * shape.groupChannels
     let bias = context.floats(bias) + group * shape.groupChannels
-    let result = tile + tiles.byteCount / 4
-    product.run(
-      panels: panels, rows: rows.count,
-      following: isPointwise ? tiles.rows.total - rows.upperBound : nil, a: a,
-      lda: isPointwise ? shape.filters : tiles.rowStride, b: filter,
-      c: isDense ? target + rows.lowerBound * shape.channels : result,
-      ldc: isDense ? shape.channels : shape.groupChannels, bias: bias,
-      residual: nil)
-    if !isDense {
+    let following = isPointwise ? tiles.rows.total - rows.upperBound : nil
+    if isDense {
+      let offset = rows.lowerBound * shape.channels
+      for panel in panels {
+        product.run(
+          panels: panel..<panel + 1, rows: rows.count,
+          following: panel == panels.lowerBound ? following : nil, a: a,
+          lda: isPointwise ? shape.filters : tiles.rowStride, b: filter, c: target + offset,
+          ldc: shape.channels, bias: bias,
+          residual: residual.map { context.floats($0) + group * shape.groupChannels + offset })
+        sums.run(
+          dx, part: piece % tiles.pieces / tiles.panelGroups.count,
+          columns: product.panels.range(panel, from: group * shape.groupChannels), lane: lane,
+          behind: tiles.byteCount, in: context, rows: .range(rows))
+      }
+    } else {
+      let result = tile + tiles.byteCount / 4
+      product.run(
+        panels: panels, rows: rows.count, following: following, a: a,
+        lda: isPointwise ? shape.filters : tiles.rowStride, b: filter, c: result,
+        ldc: shape.groupChannels, bias: bias, residual: nil)
       scatter(result, rows: rows, panels: panels, to: target)
     }
   }

@@ -13,19 +13,13 @@ extension PlanCompiler {
     }
     let x = input(0)
     let outputs = try (count: output(0), mean: output(1), moments: output(2))
-    let pieces = ChannelLayout.pieces(rows: groups.rows, channels: groups.channels)
-    let means = temporary(doubles: pieces.count * 2 * groups.channels)
     let variances = temporary(doubles: groups.channels)
-    emit(
-      RowMomentsStep(
-        x: x, rows: pieces, channels: groups.channels, strategy: options.batchNormalization,
-        parts: means),
-      reads: [x], writes: [means], suffix: "means")
+    let means = emitRowMoments(x, rows: groups.rows, channels: groups.channels, suffix: "means")
     emit(
       MergeMomentsStep(
-        parts: means, rows: pieces, channels: groups.channels, count: outputs.count,
-        mean: outputs.mean, m2: variances),
-      reads: [means], writes: [outputs.count, outputs.mean, variances], suffix: "merge")
+        sums: means, channels: groups.channels, count: outputs.count, mean: outputs.mean,
+        m2: variances),
+      reads: [means.parts], writes: [outputs.count, outputs.mean, variances], suffix: "merge")
     let parts = temporary(doubles: groups.pieces.count * groups.channels * groups.size)
     emit(
       CrossMomentsStep(

@@ -27,9 +27,28 @@ extension PlanCompiler {
       return try emitPlain(loops, row)
     }
     let (a, b) = (input(0), input(1))
+    if try emitSummedCombine(function, a: a, b: b) { return }
     let y = try output()
     emit(
       BroadcastStep(function, loops: loops, a: a, b: b, y: y), reads: [a, b], writes: [y])
+  }
+
+  /// f(a, b) of equal shapes by rows, where a reader wants sums of the result.
+  private mutating func emitSummedCombine(
+    _ function: BinaryFunction, a: Buffer, b: Buffer
+  ) throws -> Bool {
+    let shape = shape(node.outputs[0])
+    guard let channels = shape.dimensions.last, channels > 0,
+      node.inputs.allSatisfy({ self.shape($0) == shape })
+    else { return false }
+    let rows = Pieces(shape.count / channels, size: max(1, (32 << 10) / channels))
+    let sums = blockSums(counts: rows.sizes)
+    guard !sums.isEmpty else { return false }
+    let y = try output()
+    emit(
+      SummedCombineStep(function, a: a, b: b, rows: rows, channels: channels, sums: sums, y: y),
+      reads: [a, b] + sums.reads, writes: [y] + sums.writes)
+    return true
   }
 
   /// A constant of the operand's shape.
@@ -47,6 +66,43 @@ extension PlanCompiler {
     let count = shape(node.inputs[0]).count
     let y = try output()
     emit(CastStep(x: x, from: from, y: y, to: type, count: count), reads: [x], writes: [y])
+  }
+}
+
+/// f(a, b) of equal shapes, and sums of it for batch norm while it is in cache.
+final class SummedCombineStep: Step {
+  let function: BinaryFunction
+  let a: Buffer
+  let b: Buffer
+  let rows: Pieces
+  let channels: Int
+  let sums: [BlockSums]
+  let y: Buffer
+
+  init(
+    _ function: BinaryFunction, a: Buffer, b: Buffer, rows: Pieces, channels: Int,
+    sums: [BlockSums], y: Buffer
+  ) {
+    self.function = function
+    self.a = a
+    self.b = b
+    self.rows = rows
+    self.channels = channels
+    self.sums = sums
+    self.y = y
+  }
+
+  var pieces: Int { rows.count }
+  var scratchByteCount: Int { sums.scratchByteCount }
+
+  func run(piece: Int, lane: Int, in context: Context) {
+    let range = rows.range(piece)
+    let (offset, count) = (range.lowerBound * channels, range.count * channels)
+    let (a, b) = (context.floats(a) + offset, context.floats(b) + offset)
+    function.apply(context.floats(y) + offset, count, a, count, 1, b, count, 1, 1, count)
+    sums.run(
+      y, part: piece, columns: 0..<channels, lane: lane, behind: 0, in: context,
+      rows: .range(range))
   }
 }
 

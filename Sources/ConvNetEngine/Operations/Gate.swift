@@ -22,25 +22,30 @@ struct Gate {
 }
 
 extension PlanCompiler {
+  /// The gate of an activation, or nil where the loops have none.
+  mutating func gate(_ prologue: Fused.Prologue, operands: [Graph.ValueID]) -> Gate? {
+    let normalize = prologue.normalize
+    guard let bounds = prologue.function.clamp, normalize.source == .batch,
+      options.batchNormalization == .fused,
+      case .rows = ChannelLayout(shape(operands[0]), axis: normalize.axis)
+    else { return nil }
+    // ReLU has no upper corner, not even at infinity.
+    return Gate(
+      coefficients: coefficients(of: normalize, operands: operands), low: bounds.low,
+      high: prologue.function == .relu ? .nan : bounds.high)
+  }
+
   /// The gradient of a normalisation that takes its activation's gradient.
   mutating func emitGated(_ fused: Fused, _ prologue: Fused.Prologue) throws {
-    let normalize = prologue.normalize
     let operands = prologue.normalizeInputs(node.inputs, anchorInputCount: fused.anchorInputCount)
     let shape = shape(operands[0])
     func isPlain(_ gradient: NormalizeGradient) -> Bool {
       guard case .rows = ChannelLayout(shape, axis: gradient.axis) else { return false }
       return !gradient.hasMask
     }
-    guard let bounds = prologue.function.clamp, fused.epilogue.isEmpty,
-      normalize.source == .batch, options.batchNormalization == .fused,
-      case .rows = ChannelLayout(shape, axis: normalize.axis)
-    else {
+    guard fused.epilogue.isEmpty, let gate = gate(prologue, operands: operands) else {
       throw unsupported("recomputes only clamps of channels last, normalised by their batch")
     }
-    // ReLU has no upper corner, not even at infinity.
-    let gate = Gate(
-      coefficients: coefficients(of: normalize, operands: operands), low: bounds.low,
-      high: prologue.function == .relu ? .nan : bounds.high)
     switch fused.anchor {
     case .normalizeGradientSums(let a) where isPlain(a):
       try emitNormalizeGradientSums(a, gate: gate)

@@ -12,19 +12,22 @@ extension PlanCompiler {
     let residual = epilogue.residual.map { input($0) }
     let a = try leftMatrices(multiply)
     let packed = packedMatrices(matrices, isTransposed: multiply.transposesRight)
-    let y = try output()
     let product = PanelProduct(
       depth: matrices.depth, columns: matrices.columns, kernels: kernels, epilogue: epilogue,
       hasBias: biasIndex != nil)
     let reads = [a, packed, bias] + [residual].compactMap { $0 }
     if matrices.rightCount == 1, matrices.left == Array(matrices.left.indices) {
       // Rows of all matrices are those of one.
+      let rows = PointwiseConvolution.rows(matrices.left.count * matrices.rows, product)
+      let sums = blockSums(counts: rows.sizes)
+      let y = try output()
       emit(
         PointwiseConvolution(
-          rowCount: matrices.left.count * matrices.rows, product: product, x: a, packed: packed,
-          bias: bias, residual: residual, y: y),
-        reads: reads, writes: [y])
+          rows: rows, product: product, x: a, packed: packed, bias: bias, residual: residual,
+          sums: sums, y: y),
+        reads: reads + sums.reads, writes: [y] + sums.writes)
     } else {
+      let y = try output()
       emit(
         BatchedProduct(
           matrices, product: product, a: a, packed: packed, bias: bias, residual: residual, y: y),

@@ -9,6 +9,11 @@ extension PlanCompiler {
     let x = input(0)
     let coefficients = coefficients(of: normalize, operands: node.inputs)
     let residual = epilogue.residual.map { input($0) }
+    if case .rows(_, shape.dimensions.last) = layout, residual == nil, try isLoadedByPools() {
+      loadedNormalizations[node.outputs[0]] = LoadedNormalization(
+        coefficients: coefficients, low: epilogue.low, high: epilogue.high)
+      return alias(x)
+    }
     let y = try output()
     var takesEpilogue = options.batchNormalization == .fused
     if case .planes = layout, residual != nil { takesEpilogue = false }

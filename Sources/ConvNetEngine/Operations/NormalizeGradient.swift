@@ -8,6 +8,21 @@ extension PlanCompiler {
     let (dy, x) = (input(0), input(1))
     let statistics = (2..<(2 + gradient.statisticsCount)).map { input($0) }
     let sums = try (shift: output(0), scale: output(1))
+    let parts =
+      partialSums[node.outputs[0]]
+      ?? emitGradientSums(gradient, dy: dy, x: x, statistics: statistics, layout, gate: gate)
+    emit(
+      MergeGradientSumsStep(
+        parts: parts.parts, partCount: parts.counts.count, statistics: statistics,
+        source: gradient.source, epsilon: gradient.epsilon, channels: layout.channels,
+        shift: sums.shift, scale: sums.scale),
+      reads: [parts.parts] + statistics, writes: [sums.shift, sums.scale], suffix: "merge")
+  }
+
+  private mutating func emitGradientSums(
+    _ gradient: NormalizeGradient, dy: Buffer, x: Buffer, statistics: [Buffer],
+    _ layout: ChannelLayout, gate: Gate?
+  ) -> PartialSums {
     let pieces: Pieces
     switch layout {
     case .rows(let rows, let channels):
@@ -20,11 +35,7 @@ extension PlanCompiler {
         dy: dy, x: x, gate: gate, statistics: statistics, source: gradient.source, layout: layout,
         rows: pieces, strategy: options.batchNormalization, parts: parts),
       reads: [dy, x] + statistics + [gate?.coefficients].compactMap { $0 }, writes: [parts])
-    emit(
-      MergeGradientSumsStep(
-        parts: parts, partCount: pieces.count, statistics: statistics, source: gradient.source,
-        epsilon: gradient.epsilon, channels: layout.channels, shift: sums.shift, scale: sums.scale),
-      reads: [parts] + statistics, writes: [sums.shift, sums.scale], suffix: "merge")
+    return PartialSums(parts: parts, counts: pieces.sizes)
   }
 
   /// dx = γ/√(σ²+ε)·(dy − dβ/m − x̂·dγ/m), or γ/√(σ²+ε)·dy with running statistics.
@@ -125,9 +136,9 @@ final class GradientSumsStep: Step {
           if let gate {
             let (m, a, b) = gate.rows(channels, in: context)
             cnl_gated_gradient_sums_block(
-              sumG, sumGX, dy, x, m, a, b, gate.low, gate.high, block, channels)
+              sumG, sumGX, dy, x, channels, m, a, b, gate.low, gate.high, block, channels)
           } else {
-            cnl_gradient_sums_block(sumG, sumGX, dy, x, mean, block, channels)
+            cnl_gradient_sums_block(sumG, sumGX, dy, x, channels, mean, block, channels)
           }
         case .blas:
           columns.sum(

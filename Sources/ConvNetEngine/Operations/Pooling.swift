@@ -12,13 +12,15 @@ extension PlanCompiler {
 
   private mutating func emitPool(_ kind: PoolStep.Kind, _ window: Window) throws {
     let passes = try poolPasses(window, input: node.inputs[0])
-    var x = input(0)
+    var (x, normalization) = (input(0), loadedNormalizations[node.inputs[0]])
     for (index, geometry) in passes.enumerated() {
       let y =
         index == passes.count - 1
         ? try output() : temporary(floats: geometry.images * geometry.outputSize)
-      emit(PoolStep(kind, geometry: geometry, x: x, y: y), reads: [x], writes: [y])
-      x = y
+      emit(
+        PoolStep(kind, geometry: geometry, normalization: normalization, x: x, y: y),
+        reads: [x] + [normalization?.coefficients].compactMap { $0 }, writes: [y])
+      (x, normalization) = (y, nil)
     }
   }
 
@@ -33,7 +35,9 @@ extension PlanCompiler {
   /// From the last pass to the first; a maximum is looked for again in what each pass took.
   private mutating func emitPoolGradient(_ kind: PoolStep.Kind, _ window: Window) throws {
     let passes = try poolPasses(window, input: node.inputs[1])
-    var dy = input(0)
+    // What follows is of a single pass over images alone.
+    let (normalization, isSingle) = (loadedNormalizations[node.inputs[1]], passes.count == 1)
+    var (dy, sums): (Buffer, [BlockSums]) = (input(0), [])
     var taken = [dy]
     if case .maximum = kind {
       taken[0] = input(1)
@@ -41,17 +45,21 @@ extension PlanCompiler {
         let x = taken[taken.count - 1]
         let y = temporary(floats: geometry.images * geometry.outputSize)
         emit(
-          PoolStep(kind, geometry: geometry, x: x, y: y), reads: [x], writes: [y], suffix: "again")
+          PoolStep(kind, geometry: geometry, normalization: nil, x: x, y: y), reads: [x],
+          writes: [y], suffix: "again")
         taken.append(y)
       }
     }
     for (index, geometry) in passes.enumerated().reversed() {
       let x = taken.popLast() ?? dy
+      if case .maximum = kind, isSingle { sums = blockSums(counts: geometry.finishedCounts) }
       let dx =
         index == 0 ? try output() : temporary(floats: geometry.images * geometry.inputSize)
       emit(
-        PoolGradientStep(kind, geometry: geometry, dy: dy, x: x, dx: dx), reads: [dy, x],
-        writes: [dx])
+        PoolGradientStep(
+          kind, geometry: geometry, normalization: normalization, dy: dy, x: x, sums: sums, dx: dx),
+        reads: [dy, x] + [normalization?.coefficients].compactMap { $0 } + sums.reads,
+        writes: [dx] + sums.writes)
       dy = dx
     }
   }
@@ -104,6 +112,43 @@ struct PoolGeometry: Sendable {
   var inputSize: Int { vertical.input * horizontal.input * channels }
   var outputSize: Int { vertical.output * horizontal.output * channels }
 
+  /// Floats of a row of the input.
+  var rowSize: Int { horizontal.input * channels }
+
+  /// The rows of the input under the windows of some rows of the output.
+  func inputRows(_ range: Range<Int>) -> Range<Int> {
+    let last = (range.upperBound - 1) * vertical.stride + (vertical.kernel - 1) * vertical.dilation
+    let top = min(max(range.lowerBound * vertical.stride - vertical.before, 0), vertical.input)
+    return top..<max(top, min(last - vertical.before + 1, vertical.input))
+  }
+
+  /// The most rows of the input under the windows of so many neighbouring rows of the output.
+  func tileRows(_ count: Int) -> Int {
+    min(
+      (count - 1) * vertical.stride + (vertical.kernel - 1) * vertical.dilation + 1, vertical.input)
+  }
+
+  /// Rows of the output that are made at a time, where their input is normalised into scratch.
+  var tiles: Pieces {
+    Pieces.rows(vertical.output, floats: vertical.stride * rowSize, byteCount: 256 << 10)
+  }
+
+  /// The rows of the input's gradient that are finished after a tile, and were not before.
+  func finishedRows(_ tile: Int) -> Range<Int> {
+    let first = tile == 0 ? 0 : inputRows(tiles.range(tile)).lowerBound
+    let isLast = tile + 1 >= tiles.count
+    let next = isLast ? vertical.input : inputRows(tiles.range(tile + 1)).lowerBound
+    return first..<next
+  }
+
+  /// The pixels of those rows, tile by tile and image by image.
+  var finishedCounts: [Int] {
+    (0..<images * tiles.count).map { finishedRows($0 % tiles.count).count * horizontal.input }
+  }
+
+  /// The scratch such a tile takes.
+  var tileByteCount: Int { tileRows(tiles.size) * rowSize * 4 }
+
   var window: cnl_window {
     cnl_window(
       height: vertical.input, width: horizontal.input, channels: channels,
@@ -111,6 +156,53 @@ struct PoolGeometry: Sendable {
       strideWidth: horizontal.stride, dilationHeight: vertical.dilation,
       dilationWidth: horizontal.dilation, padTop: vertical.before, padLeft: horizontal.before,
       outputHeight: vertical.output, outputWidth: horizontal.output)
+  }
+}
+
+/// A normalisation with its clamp that is computed where its result is loaded, and never stored.
+///
+/// Pattern: z = f(a·(x − m) + b) whose only readers are max-pools and their gradients. Proof: what they
+/// load is the same operations on the same operands. Windows overlap by a row or two, which are computed
+/// twice; the way of z through memory, there and back, is saved in both directions.
+struct LoadedNormalization {
+  /// Three rows: m, a and b.
+  let coefficients: Buffer
+  let low: Float
+  let high: Float
+
+  /// Normalises some rows of an image into scratch.
+  func load(
+    _ rows: Range<Int>, of x: UnsafePointer<Float>, _ geometry: PoolGeometry,
+    _ scratch: UnsafeMutablePointer<Float>, in context: Context
+  ) -> UnsafePointer<Float> {
+    let m = context.floats(coefficients)
+    let (a, b) = (m + geometry.channels, m + 2 * geometry.channels)
+    cnl_normalize(
+      scratch, x + rows.lowerBound * geometry.rowSize, m, a, b, low, high,
+      rows.count * geometry.horizontal.input, geometry.channels, 0)
+    return UnsafePointer(scratch)
+  }
+}
+
+extension PlanCompiler {
+  /// Whether all that read the node's result can compute it as they load it.
+  func isLoadedByPools() throws -> Bool {
+    let value = node.outputs[0]
+    guard options.fusesEpilogues, options.batchNormalization == .fused, shape(value).rank == 4,
+      !readers[value.index].isEmpty
+    else { return false }
+    return try readers[value.index].allSatisfy { index in
+      guard index >= 0 else { return false }
+      let reader = graph.nodes[index]
+      let window: Window
+      switch reader.operation {
+      case .maxPool(let a): window = a
+      case .maxPoolGradient(let a) where reader.inputs[0] != value: window = a
+      default: return false
+      }
+      let passes = try PoolGeometry.passes(window, shape(value))
+      return passes.count == 1 && passes[0].tileByteCount <= RowTiles.scratchLimit
+    }
   }
 }
 
@@ -130,29 +222,41 @@ final class PoolStep: Step {
   let geometry: PoolGeometry
   let counts: (rows: [Float], columns: [Float])
   let rows: Pieces
+  let normalization: LoadedNormalization?
   let x: Buffer
   let y: Buffer
 
-  init(_ kind: Kind, geometry: PoolGeometry, x: Buffer, y: Buffer) {
+  init(
+    _ kind: Kind, geometry: PoolGeometry, normalization: LoadedNormalization?, x: Buffer, y: Buffer
+  ) {
     self.kind = kind
     self.geometry = geometry
     counts = kind.counts(geometry)
+    self.normalization = normalization
     self.x = x
     self.y = y
-    let row = geometry.horizontal.input * geometry.channels
-    rows = Pieces.rows(geometry.vertical.output, floats: geometry.vertical.stride * row)
+    let floats = geometry.vertical.stride * geometry.rowSize
+    rows =
+      normalization == nil ? Pieces.rows(geometry.vertical.output, floats: floats) : geometry.tiles
   }
 
   var pieces: Int { geometry.images * rows.count }
+  var scratchByteCount: Int { normalization == nil ? 0 : geometry.tileByteCount }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let image = piece / rows.count
     let range = rows.range(piece % rows.count)
-    let x = context.floats(x) + image * geometry.inputSize
+    var x = UnsafePointer(context.floats(x) + image * geometry.inputSize)
     let y = context.floats(y) + image * geometry.outputSize
     var window = geometry.window
+    var top = 0
+    if let normalization {
+      let rows = geometry.inputRows(range)
+      x = normalization.load(rows, of: x, geometry, context.scratch(lane: lane), in: context)
+      top = rows.lowerBound
+    }
     switch kind {
-    case .maximum: cnl_max_pool(y, x, &window, range.lowerBound, range.upperBound)
+    case .maximum: cnl_max_pool(y, x, top, &window, range.lowerBound, range.upperBound)
     case .average:
       cnl_average_pool(
         y, x, &window, counts.rows, counts.columns, range.lowerBound, range.upperBound)
@@ -160,35 +264,68 @@ final class PoolStep: Step {
   }
 }
 
-/// The gradient of pooling, image by image, because windows overlap.
+/// The gradient of pooling, image by image, because windows overlap; that of a maximum goes tile by tile
+/// of output rows.
 final class PoolGradientStep: Step {
   let kind: PoolStep.Kind
   let geometry: PoolGeometry
   let counts: (rows: [Float], columns: [Float])
+  let normalization: LoadedNormalization?
   let dy: Buffer
   let x: Buffer
+  let sums: [BlockSums]
   let dx: Buffer
 
-  init(_ kind: PoolStep.Kind, geometry: PoolGeometry, dy: Buffer, x: Buffer, dx: Buffer) {
+  init(
+    _ kind: PoolStep.Kind, geometry: PoolGeometry, normalization: LoadedNormalization?, dy: Buffer,
+    x: Buffer, sums: [BlockSums], dx: Buffer
+  ) {
     self.kind = kind
     self.geometry = geometry
     counts = kind.counts(geometry)
+    self.normalization = normalization
     self.dy = dy
     self.x = x
+    self.sums = sums
     self.dx = dx
   }
 
   var pieces: Int { geometry.images }
+  private var ownByteCount: Int { normalization == nil ? 0 : geometry.tileByteCount }
+  var scratchByteCount: Int { ownByteCount + 64 + sums.scratchByteCount }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let dx = context.floats(dx) + piece * geometry.inputSize
-    let dy = context.floats(dy) + piece * geometry.outputSize
-    var window = geometry.window
     switch kind {
     case .maximum:
-      cnl_max_pool_gradient(dx, dy, context.floats(x) + piece * geometry.inputSize, &window)
+      for tile in 0..<geometry.tiles.count { runMaximum(piece, tile, lane: lane, in: context) }
     case .average:
-      cnl_average_pool_gradient(dx, dy, &window, counts.rows, counts.columns)
+      var window = geometry.window
+      cnl_average_pool_gradient(
+        context.floats(dx) + piece * geometry.inputSize,
+        context.floats(dy) + piece * geometry.outputSize, &window, counts.rows,
+        counts.columns)
     }
+  }
+
+  private func runMaximum(_ image: Int, _ tile: Int, lane: Int, in context: Context) {
+    let range = geometry.tiles.range(tile)
+    var window = geometry.window
+    var x = UnsafePointer(context.floats(x) + image * geometry.inputSize)
+    var top = 0
+    if let normalization {
+      let rows = geometry.inputRows(range)
+      x = normalization.load(rows, of: x, geometry, context.scratch(lane: lane), in: context)
+      top = rows.lowerBound
+    }
+    cnl_max_pool_gradient(
+      context.floats(dx) + image * geometry.inputSize,
+      context.floats(dy) + image * geometry.outputSize, x, top, &window, range.lowerBound,
+      range.upperBound)
+    let finished = geometry.finishedRows(tile)
+    let (first, width) = (image * geometry.vertical.input, geometry.horizontal.input)
+    sums.run(
+      dx, part: image * geometry.tiles.count + tile, columns: 0..<geometry.channels, lane: lane,
+      behind: ownByteCount, in: context,
+      rows: .range((first + finished.lowerBound) * width..<(first + finished.upperBound) * width))
   }
 }

@@ -10,11 +10,12 @@ final class DepthwiseConvolution: Step {
   let bias: Buffer
   let low: Float
   let high: Float
+  let sums: [BlockSums]
   let y: Buffer
 
   init(
     shape: ConvolutionShape, x: Buffer, filter: Buffer, bias: Buffer, low: Float, high: Float,
-    y: Buffer
+    sums: [BlockSums], y: Buffer
   ) {
     self.shape = shape
     self.x = x
@@ -22,14 +23,29 @@ final class DepthwiseConvolution: Step {
     self.bias = bias
     self.low = low
     self.high = high
+    self.sums = sums
     self.y = y
+    (rows, channels) = Self.cuts(shape)
+  }
+
+  private static func cuts(_ shape: ConvolutionShape) -> (rows: Pieces, channels: Pieces) {
     // Cut by channels first: the rows of a piece are fetched once for all outputs that read them.
-    channels = Pieces(shape.channels, size: max(32, shape.channels / 12), unit: 16)
-    rows = Pieces.rows(
+    let channels = Pieces(shape.channels, size: max(32, shape.channels / 12), unit: 16)
+    let rows = Pieces.rows(
       shape.outputHeight, floats: shape.outputWidth * channels.size, byteCount: 64 << 10)
+    return (rows, channels)
+  }
+
+  /// The pixels of the pieces that share their rows.
+  static func counts(_ shape: ConvolutionShape) -> [Int] {
+    let rows = cuts(shape).rows
+    return (0..<shape.images * rows.count).map {
+      rows.range($0 % rows.count).count * shape.outputWidth
+    }
   }
 
   var pieces: Int { shape.images * rows.count * channels.count }
+  var scratchByteCount: Int { sums.scratchByteCount }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let image = piece / (rows.count * channels.count)
@@ -41,6 +57,10 @@ final class DepthwiseConvolution: Step {
       context.floats(x) + image * shape.height * shape.width * shape.channels,
       context.floats(filter), context.floats(bias), low, high, &window, range.lowerBound,
       range.upperBound, channels.lowerBound, channels.upperBound)
+    let (first, width) = (image * shape.pixels, shape.outputWidth)
+    sums.run(
+      y, part: piece / self.channels.count, columns: channels, lane: lane, behind: 0, in: context,
+      rows: .range(first + range.lowerBound * width..<first + range.upperBound * width))
   }
 }
 

@@ -10,11 +10,12 @@ final class Im2colConvolution: Step {
   let packed: Buffer
   let bias: Buffer
   let residual: Buffer?
+  let sums: [BlockSums]
   let y: Buffer
 
   init(
     shape: ConvolutionShape, product: PanelProduct, x: Buffer, packed: Buffer, bias: Buffer,
-    residual: Buffer?, y: Buffer
+    residual: Buffer?, sums: [BlockSums], y: Buffer
   ) {
     self.shape = shape
     self.product = product
@@ -22,28 +23,39 @@ final class Im2colConvolution: Step {
     self.packed = packed
     self.bias = bias
     self.residual = residual
+    self.sums = sums
     self.y = y
-    tiles = RowTiles(
+    tiles = Self.tiles(shape, product)
+  }
+
+  static func tiles(_ shape: ConvolutionShape, _ product: PanelProduct) -> RowTiles {
+    RowTiles(
       rowCount: shape.images * shape.pixels, depth: shape.depth, panels: product.panelCount,
       block: product.kernels.rows(depth: shape.depth))
   }
 
   var pieces: Int { tiles.pieces * shape.groups }
-  var scratchByteCount: Int { tiles.byteCount }
+  var scratchByteCount: Int { tiles.byteCount + 64 + sums.scratchByteCount }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let group = piece / tiles.pieces
     let (rows, panels) = tiles.ranges(piece % tiles.pieces)
+    let part = piece % tiles.pieces / tiles.panelGroups.count
     let tile = context.scratch(lane: lane)
     gatherRows(
       tile, rowStride: tiles.rowStride, x: context.floats(x), window: shape.window,
       firstChannel: group * shape.groupChannels, channelCount: shape.groupChannels, rows: rows)
     let offset = rows.lowerBound * shape.filters + group * shape.groupFilters
-    product.run(
-      panels: panels, rows: rows.count, a: tile, lda: tiles.rowStride,
-      b: context.floats(packed) + group * product.packedCount, c: context.floats(y) + offset,
-      ldc: shape.filters, bias: context.floats(bias) + group * shape.groupFilters,
-      residual: residual.map { context.floats($0) + offset })
+    for panel in panels {
+      product.run(
+        panels: panel..<panel + 1, rows: rows.count, a: tile, lda: tiles.rowStride,
+        b: context.floats(packed) + group * product.packedCount, c: context.floats(y) + offset,
+        ldc: shape.filters, bias: context.floats(bias) + group * shape.groupFilters,
+        residual: residual.map { context.floats($0) + offset })
+      sums.run(
+        y, part: part, columns: product.panels.range(panel, from: group * shape.groupFilters),
+        lane: lane, behind: tiles.byteCount, in: context, rows: .range(rows))
+    }
   }
 }
 
@@ -79,37 +91,51 @@ final class PointwiseConvolution: Step {
   let packed: Buffer
   let bias: Buffer
   let residual: Buffer?
+  let sums: [BlockSums]
   let y: Buffer
 
   init(
-    rowCount: Int, product: PanelProduct, x: Buffer, packed: Buffer, bias: Buffer,
-    residual: Buffer?, y: Buffer
+    rows: Pieces, product: PanelProduct, x: Buffer, packed: Buffer, bias: Buffer,
+    residual: Buffer?, sums: [BlockSums], y: Buffer
   ) {
+    self.rows = rows
     self.product = product
     self.x = x
     self.packed = packed
     self.bias = bias
     self.residual = residual
+    self.sums = sums
     self.y = y
-    // Rows that stay in the second-level cache while the panels pass over them.
-    let block = product.kernels.rows(depth: product.depth)
-    let size = (256 << 10) / (4 * max(product.depth, 1))
-    rows = Pieces(rowCount, size: min(max(size, block), 8 * block), unit: block)
     let groups = rows.count >= 8 ? 1 : min(product.panelCount, (8 + rows.count - 1) / rows.count)
     panelGroups = Pieces(
       product.panelCount, size: (product.panelCount + groups - 1) / max(groups, 1))
   }
 
+  /// Rows that stay in the second-level cache while the panels pass over them.
+  static func rows(_ count: Int, _ product: PanelProduct) -> Pieces {
+    let block = product.kernels.rows(depth: product.depth)
+    let size = (256 << 10) / (4 * max(product.depth, 1))
+    return Pieces(count, size: min(max(size, block), 8 * block), unit: block)
+  }
+
   var pieces: Int { rows.count * panelGroups.count }
+  var scratchByteCount: Int { sums.scratchByteCount }
 
   func run(piece: Int, lane: Int, in context: Context) {
-    let rows = rows.range(piece / panelGroups.count)
+    let part = piece / panelGroups.count
+    let rows = rows.range(part)
     let offset = rows.lowerBound * product.columns
-    product.run(
-      panels: panelGroups.range(piece % panelGroups.count), rows: rows.count,
-      following: self.rows.total - rows.upperBound,
-      a: context.floats(x) + rows.lowerBound * product.depth, lda: product.depth,
-      b: context.floats(packed), c: context.floats(y) + offset, ldc: product.columns,
-      bias: context.floats(bias), residual: residual.map { context.floats($0) + offset })
+    let panels = panelGroups.range(piece % panelGroups.count)
+    for panel in panels {
+      product.run(
+        panels: panel..<panel + 1, rows: rows.count,
+        following: panel == panels.lowerBound ? self.rows.total - rows.upperBound : nil,
+        a: context.floats(x) + rows.lowerBound * product.depth, lda: product.depth,
+        b: context.floats(packed), c: context.floats(y) + offset, ldc: product.columns,
+        bias: context.floats(bias), residual: residual.map { context.floats($0) + offset })
+      sums.run(
+        y, part: part, columns: product.panels.range(panel), lane: lane, behind: 0, in: context,
+        rows: .range(rows))
+    }
   }
 }

@@ -11,11 +11,12 @@ final class ThinConvolution: Step {
   let bias: Buffer
   let low: Float
   let high: Float
+  let sums: [BlockSums]
   let y: Buffer
 
   init(
     shape: ConvolutionShape, x: Buffer, filter: Buffer, bias: Buffer, low: Float, high: Float,
-    y: Buffer
+    sums: [BlockSums], y: Buffer
   ) {
     self.shape = shape
     self.x = x
@@ -23,13 +24,26 @@ final class ThinConvolution: Step {
     self.bias = bias
     self.low = low
     self.high = high
+    self.sums = sums
     self.y = y
-    rows = Pieces.rows(
+    rows = Self.rows(shape)
+  }
+
+  private static func rows(_ shape: ConvolutionShape) -> Pieces {
+    Pieces.rows(
       shape.outputHeight, floats: shape.outputWidth * shape.filters, byteCount: 64 << 10)
   }
 
+  /// The pixels of each piece.
+  static func counts(_ shape: ConvolutionShape) -> [Int] {
+    let rows = rows(shape)
+    return (0..<shape.images * rows.count).map {
+      rows.range($0 % rows.count).count * shape.outputWidth
+    }
+  }
+
   var pieces: Int { shape.images * rows.count }
-  var scratchByteCount: Int { shape.thinScratchByteCount }
+  var scratchByteCount: Int { shape.thinScratchByteCount + 64 + sums.scratchByteCount }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let image = piece / rows.count
@@ -40,6 +54,11 @@ final class ThinConvolution: Step {
       context.floats(x) + image * shape.height * shape.width * shape.channels,
       context.floats(filter), context.floats(bias), low, high, &window, shape.filters,
       context.scratch(lane: lane), range.lowerBound, range.upperBound)
+    let (first, width) = (image * shape.pixels, shape.outputWidth)
+    sums.run(
+      y, part: piece, columns: 0..<shape.filters, lane: lane, behind: shape.thinScratchByteCount,
+      in: context, rows: .range(first + range.lowerBound * width..<first + range.upperBound * width)
+    )
   }
 }
 

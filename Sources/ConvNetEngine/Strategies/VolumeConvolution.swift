@@ -23,7 +23,7 @@ extension PlanCompiler {
     let planes = value(volume.planes(channels: volume.tapChannels), nil)
     node.inputs = [dy, filter, planes]
     node.outputs = [planes]
-    try emitConvolutionInputGradient(convolution.plane)
+    try emitConvolutionInputGradient(convolution.plane, epilogue: .none)
     node = outer
     fold(buffer(planes), volume, into: try output())
   }

@@ -10,11 +10,12 @@ final class WinogradConvolution: Step {
   let packed: Buffer
   let bias: Buffer
   let residual: Buffer?
+  let sums: [BlockSums]
   let y: Buffer
 
   init(
     product: WinogradProduct, blocks: Pieces, x: Buffer, zeros: Buffer, packed: Buffer,
-    bias: Buffer, residual: Buffer?, y: Buffer
+    bias: Buffer, residual: Buffer?, sums: [BlockSums], y: Buffer
   ) {
     tiles = product.tiles
     self.product = product
@@ -24,6 +25,7 @@ final class WinogradConvolution: Step {
     self.packed = packed
     self.bias = bias
     self.residual = residual
+    self.sums = sums
     self.y = y
   }
 
@@ -43,9 +45,10 @@ final class WinogradConvolution: Step {
 
   private var planeStride: Int { WinogradTiles.planeStride(blocks.size * tiles.shape.channels) }
   var pieces: Int { blocks.count }
-  var scratchByteCount: Int {
+  private var ownByteCount: Int {
     4 * (tiles.planes * planeStride + product.scratchCount(blocks.size))
   }
+  var scratchByteCount: Int { ownByteCount + 64 + sums.scratchByteCount }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let range = blocks.range(piece)
@@ -58,6 +61,9 @@ final class WinogradConvolution: Step {
         panel: panel, range: range, v: v, planeStride: planeStride,
         packed: context.floats(packed), m: m, bias: context.floats(bias),
         residual: residual.map { context.floats($0) }, y: context.floats(y))
+      sums.run(
+        y, part: piece, columns: product.panels.range(panel), lane: lane, behind: ownByteCount,
+        in: context, rows: .tiles(range, tiles))
     }
   }
 }
@@ -101,26 +107,34 @@ final class WinogradOutputStep: Step {
   let packed: Buffer
   let bias: Buffer
   let residual: Buffer?
+  let sums: [BlockSums]
   let y: Buffer
 
   init(
-    product: WinogradProduct, v: Buffer, packed: Buffer, bias: Buffer, residual: Buffer?, y: Buffer
+    product: WinogradProduct, v: Buffer, packed: Buffer, bias: Buffer, residual: Buffer?,
+    sums: [BlockSums], y: Buffer
   ) {
     self.product = product
     self.v = v
     self.packed = packed
     self.bias = bias
     self.residual = residual
+    self.sums = sums
     self.y = y
+    blocks = Self.blocks(product)
+  }
+
+  static func blocks(_ product: WinogradProduct) -> Pieces {
     let count = product.tiles.count
     // At least 4 pieces where that leaves a block at least 16 tiles.
     let parts = max(
       (count + 95) / 96, min(count / 16, (3 + product.panelCount) / product.panelCount))
-    blocks = Pieces(count, size: (count + max(parts, 1) - 1) / max(parts, 1))
+    return Pieces(count, size: (count + max(parts, 1) - 1) / max(parts, 1))
   }
 
   var pieces: Int { product.panelCount * blocks.count }
-  var scratchByteCount: Int { 4 * product.scratchCount(blocks.size) }
+  private var ownByteCount: Int { 4 * product.scratchCount(blocks.size) }
+  var scratchByteCount: Int { ownByteCount + 64 + sums.scratchByteCount }
 
   func run(piece: Int, lane: Int, in context: Context) {
     let range = blocks.range(piece % blocks.count)
@@ -131,6 +145,9 @@ final class WinogradOutputStep: Step {
       planeStride: WinogradInputStep.planeStride(tiles), packed: context.floats(packed),
       m: context.scratch(lane: lane), bias: context.floats(bias),
       residual: residual.map { context.floats($0) }, y: context.floats(y))
+    sums.run(
+      y, part: piece % blocks.count, columns: product.panels.range(piece / blocks.count),
+      lane: lane, behind: ownByteCount, in: context, rows: .tiles(range, tiles))
   }
 }
 

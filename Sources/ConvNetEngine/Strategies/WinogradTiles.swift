@@ -80,6 +80,41 @@ struct WinogradTiles: Sendable {
     }
   }
 
+  /// Calls a closure for every range of pixels, counted through all images, that some tiles cover: whole
+  /// rows of tiles at once, parts of them pixel row by pixel row.
+  func forEachRows(_ tiles: Range<Int>, _ body: (Range<Int>) -> Void) {
+    forEachImage(tiles) { image, first, count in
+      let (origin, across) = (image * shape.pixels, shape.outputWidth)
+      var tile = first
+      while tile < first + count {
+        let (top, left) = (tile / tilesAcross * height, tile % tilesAcross)
+        let whole = left == 0 ? (first + count - tile) / tilesAcross : 0
+        if whole > 0 {
+          let bottom = min(top + whole * height, shape.outputHeight)
+          body(origin + top * across..<origin + bottom * across)
+          tile += whole * tilesAcross
+        } else {
+          let part = min(tilesAcross - left, first + count - tile)
+          let columns = left * width..<min((left + part) * width, across)
+          for y in top..<min(top + height, shape.outputHeight) {
+            let row = origin + y * across
+            body(row + columns.lowerBound..<row + columns.upperBound)
+          }
+          tile += part
+        }
+      }
+    }
+  }
+
+  /// The pixels that each of some ranges of tiles covers.
+  func counts(_ blocks: Pieces) -> [Int] {
+    (0..<blocks.count).map {
+      var count = 0
+      forEachRows(blocks.range($0)) { count += $0.count }
+      return count
+    }
+  }
+
   /// v = Bᵀ d B of some tiles, [plane][tile][channel].
   func transformInput(
     _ tiles: Range<Int>, x: UnsafePointer<Float>, zeros: UnsafePointer<Float>,

@@ -1,8 +1,8 @@
 /// Fuses an addition and a clamp into the operation before them, so that they happen while its result is
 /// in cache.
 ///
-/// Pattern: a convolution, matrix product or normalisation whose result has one reader; that reader, if
-/// it adds a value of the same shape that exists by then, and after it, or instead, a ReLU, ReLU6 or
+/// Pattern: a convolution, the gradient of its input (which a residual join adds to another), a matrix
+/// product or a normalisation whose result has one reader; that reader, if it adds a value of the same shape that exists by then, and after it, or instead, a ReLU, ReLU6 or
 /// clip with no other reader between.
 ///
 /// Proof: the members are the same operations in the same order on the same operands; only the
@@ -91,7 +91,7 @@ private struct Fuser {
 
   private static func isAnchor(_ operation: Operation) -> Bool {
     switch operation {
-    case .convolution, .matrixMultiply, .normalize: true
+    case .convolution, .convolutionInputGradient, .matrixMultiply, .normalize: true
     default: false
     }
   }
