@@ -81,6 +81,7 @@ public final class Plan: Sendable {
     }
     resolved = try ReuseActivationOutputs().apply(to: resolved)
     if options.fusesEpilogues { resolved = try FuseEpilogues().apply(to: resolved) }
+    if options.recomputesSegments { resolved = try RecomputeSegments().apply(to: resolved) }
     if options.recomputesActivations { resolved = try RecomputeActivations().apply(to: resolved) }
     let compiler = try PlanCompiler(graph: resolved, options: options)
     self.graph = resolved

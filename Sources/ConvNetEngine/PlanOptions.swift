@@ -21,6 +21,12 @@ public struct PlanOptions: Hashable, Sendable {
   /// Whether a training step computes normalised activations again in its backward pass rather than keep
   /// them from the forward pass: less memory for one more pass over each; the bits are the same.
   public var recomputesActivations: Bool
+  /// Whether a training step computes the activations of whole segments of the network again in its
+  /// backward pass: much less memory for up to one more forward pass.
+  ///
+  /// Checkpointing, after Chen et al. 2016. Where segments begin follows from the sizes of activations;
+  /// the bits of gradients and statistics are the same.
+  public var recomputesSegments: Bool
   /// Whether a depthwise convolution and its 1 × 1 neighbours may run together, a band of rows at a time.
   ///
   /// It saves the way of the large map between them through memory; the bits are the same.
@@ -36,13 +42,15 @@ public struct PlanOptions: Hashable, Sendable {
   public init(
     convolution: String? = nil, batchNormalization: BatchNormalizationStrategy = .fused,
     fusesEpilogues: Bool = true, fusesBands: Bool = true, keepsPackedWeights: Bool = true,
-    recomputesActivations: Bool = true, allowsWinograd: Bool = true
+    recomputesActivations: Bool = true, recomputesSegments: Bool = false,
+    allowsWinograd: Bool = true
   ) {
     self.convolution = convolution
     self.batchNormalization = batchNormalization
     self.fusesEpilogues = fusesEpilogues
     self.keepsPackedWeights = keepsPackedWeights
     self.recomputesActivations = recomputesActivations
+    self.recomputesSegments = recomputesSegments
     self.fusesBands = fusesBands
     self.allowsWinograd = allowsWinograd
   }

@@ -20,6 +20,7 @@ struct BenchTrainCommand: ParsableCommand {
   var classes: Int?
   @Flag(help: "Leave batch normalisation out; convolutions have biases instead.")
   var noBatchNorm = false
+  @OptionGroup var memoryOptions: MemoryOptions
   @OptionGroup var runOptions: NetworkRunOptions
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
@@ -30,6 +31,7 @@ struct BenchTrainCommand: ParsableCommand {
     var network: String
     var batch: Int
     var batchNorm: Bool
+    var checkpointing: Bool
     var medianMs: Double
     var minMs: Double
     var p50Ms: Double
@@ -56,13 +58,15 @@ struct BenchTrainCommand: ParsableCommand {
       network: network,
       TrainingBenchmark.Configuration(
         batchSize: batch, size: runOptions.size, classes: classes,
-        batchNormalization: !noBatchNorm, lanes: lanes))
+        batchNormalization: !noBatchNorm,
+        checkpointing: memoryOptions.checkpointing, lanes: lanes))
     kernelOptions.remarkOnEnvironment()
     let result = try benchmark.run(seconds: runOptions.seconds)
     try runOptions.write { try benchmark.profile() }
     let timing = TimingReport(result.timing)
     let report = Report(
-      network: network.rawValue, batch: batch, batchNorm: !noBatchNorm, medianMs: timing.medianMs,
+      network: network.rawValue, batch: batch, batchNorm: !noBatchNorm,
+      checkpointing: memoryOptions.checkpointing, medianMs: timing.medianMs,
       minMs: timing.minMs, p50Ms: timing.medianMs, p99Ms: result.timing.percentile99 * 1e3,
       runs: timing.runs, lanes: lanes.count, kernels: kernels,
       peakBytes: benchmark.peakByteCount, residentBytes: ProcessMemory.peakResidentByteCount,
@@ -73,7 +77,8 @@ struct BenchTrainCommand: ParsableCommand {
 
   private func show(_ report: Report) throws {
     try Output.line(
-      "\(report.network)\(report.batchNorm ? "" : " without batch norm"), batch \(report.batch): "
+      "\(report.network)\(report.batchNorm ? "" : " without batch norm")"
+        + "\(report.checkpointing ? " with checkpointing" : ""), batch \(report.batch): "
         + "median \(decimal(report.medianMs, 3)) ms, shortest \(decimal(report.minMs, 3)) ms, p99 "
         + "\(decimal(report.p99Ms, 3)) ms, \(report.runs) runs, lanes: \(report.lanes), "
         + "\(report.kernels) kernels\n"

@@ -2,20 +2,21 @@ import ArgumentParser
 import ConvNet
 import Glibc
 
-/// `convnet train`: a built-in network learns from labelled images.
+/// `convnet train`: a built-in network, or a model, learns from labelled images.
 struct TrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "train",
-    abstract: "Trains a built-in network and prints its learning curve.",
+    abstract: "Trains a built-in network or a model and prints its learning curve.",
     discussion: """
       Every network has a recipe of its own; epochs, batch size and learning rate can be told. One \
       seed gives the same model on every repeat and for any number of lanes. With --json every \
-      epoch is an object on a line of its own, and so is the result, which comes last.
+      epoch is an object on a line of its own, and so is the result, which comes last. Fine-tuning takes a \
+      --model, --replace-head for other classes and --freeze PREFIX for what shall stay; the model's \
+      normalisation of pixels stays, too.
       """)
 
   @OptionGroup var dataOptions: DataOptions
-  @Option(help: "The network: \(Network.allCases.map(\.rawValue).joined(separator: ", ")).")
-  var network: String
+  @OptionGroup var startOptions: StartOptions
   @Option(parsing: .unconditional, help: "How often all images are seen.") var epochs: Int?
   @Option(parsing: .unconditional, help: "Images of a step.") var batchSize: Int?
   @Option(parsing: .unconditional, help: "The largest learning rate.") var learningRate: Double?
@@ -33,26 +34,22 @@ struct TrainCommand: ParsableCommand {
       statistics made exact at the end.
       """)
   var ema: Double?
-  @Flag(help: "Leave batch normalisation out; convolutions have biases instead.")
-  var noBatchNorm = false
+  @OptionGroup var memoryOptions: MemoryOptions
   @Option(help: "Where to write the model, as a safetensors file.") var save: String?
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
   @Flag(help: "Print JSON only.") var json = false
 
   func run() throws {
-    let network = try Network.named(network)
-    let recipe = try recipe(for: network)
+    let begin = try startOptions.start()
+    let recipe = try changed(begin.recipe)
     if let save { try Output.checkFolder(of: save) }
     let kernels = try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
     let dataset = try dataOptions.load()
     let (training, test) = try (TrainingData(dataset.train), TrainingData(dataset.test))
-    let graph = try network.graph(for: training, batchNormalization: !noBatchNorm)
-    var model = try Model(initializing: graph, seed: seed)
-    model.normalization = try training.measuredNormalization()
-    model.classNames = training.classNames
-    model.networkName = network.rawValue
+    let model = try startOptions.model(begin, for: training, seed: seed)
+    let layers = model.graph.batchNormalizationViews
     let trainer = try recipe.trainer(for: model, data: training, seed: seed, lanes: lanes)
     kernelOptions.remarkOnEnvironment()
     let clock = ContinuousClock()
@@ -61,7 +58,7 @@ struct TrainCommand: ParsableCommand {
     var trained = trainer.model
     if let averaged = trainer.averagedModel {
       trained = averaged
-      if !noBatchNorm {
+      if layers.contains(where: \.updates) {
         try trained.recalibrate(on: training, batchSize: recipe.batchSize, lanes: lanes)
         last = try Evaluator(trained, lanes: lanes).evaluate(test)
       }
@@ -70,19 +67,20 @@ struct TrainCommand: ParsableCommand {
     if let failure { throw failure }
     try report(
       TrainingResult(
-        network: network.rawValue, batchNorm: !noBatchNorm, seed: seed, epochs: recipe.epochs,
-        parameters: graph.trainableCount, lanes: lanes.count, kernels: kernels,
+        network: begin.name, batchNorm: !layers.isEmpty, seed: seed, epochs: recipe.epochs,
+        parameters: model.graph.trainableCount, lanes: lanes.count, kernels: kernels,
         accuracy: last.accuracy, loss: last.loss, seconds: (clock.now - start) / .seconds(1),
         saved: save))
   }
 
-  /// The network's own recipe, changed by what the command line says.
-  private func recipe(for network: Network) throws -> Recipe {
-    var recipe = Recipe.standard(for: network)
+  /// A recipe, changed by what the command line says.
+  private func changed(_ recipe: Recipe) throws -> Recipe {
+    var recipe = recipe
     if let epochs { recipe.epochs = epochs }
     if let batchSize { recipe.batchSize = batchSize }
     recipe.clipping = clipNorm.map { .norm($0) }
     recipe.averageDecay = ema
+    recipe.checkpointing = memoryOptions.checkpointing
     if let learningRate {
       switch recipe.optimizer {
       case .sgd(var sgd):

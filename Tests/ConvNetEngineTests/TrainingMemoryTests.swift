@@ -42,8 +42,12 @@ import Testing
     let kept = try run(
       PlanOptions(keepsPackedWeights: true, recomputesActivations: false), lanes: TestLanes.all[0])
     #expect(kept.results.keys.contains { $0.hasPrefix("gradient/") })
-    for (keeps, recomputes) in [(true, true), (false, false), (false, true)] {
-      let options = PlanOptions(keepsPackedWeights: keeps, recomputesActivations: recomputes)
+    for (keeps, recomputes, segments) in [
+      (true, true, false), (false, false, false), (false, true, false), (false, true, true),
+      (true, false, true),
+    ] {
+      let options = PlanOptions(
+        keepsPackedWeights: keeps, recomputesActivations: recomputes, recomputesSegments: segments)
       for lanes in TestLanes.all {
         let other = try run(options, lanes: lanes)
         for (name, result) in kept.results {
@@ -71,5 +75,55 @@ import Testing
         (0..<8).reduce(x) { x, _ in x.convolution(3, kernel: 3).batchNormalization().relu() }
       })
     #expect(try RecomputeActivations().apply(to: forward) == forward)
+  }
+
+  /// Every segment is repeated behind the forward pass, without its statistics, and nobody reads the first
+  /// results of what is repeated any more.
+  @Test func segmentsAreRepeatedButNotTheirStatistics() throws {
+    let shapes: [String: Shape] = ["input": [4, 9, 10, 3], "labels": [4]]
+    let step = try trainingGraph().exposingStatistics().graph.resolved(inputShapes: shapes)
+    let graph = try FuseEpilogues().apply(to: RemoveUnused().apply(to: step))
+    let again = try RecomputeSegments().apply(to: graph)
+    try again.verify()
+    #expect(again.outputs == graph.outputs)
+    let repeated = again.nodes.filter { $0.name.hasSuffix(".again") }
+    #expect(repeated.count { again.multiplyAddCount(of: $0) > 0 } >= 2)
+    #expect(repeated.allSatisfy { $0.operation.running == nil })
+    let statistics = graph.nodes.filter { $0.operation.running != nil }
+    #expect(again.nodes.filter { $0.operation.running != nil } == statistics)
+    #expect(again.aliveByteCount < graph.aliveByteCount)
+    let first = try #require(again.nodes.firstIndex { $0.name.hasSuffix(".again") })
+    for node in repeated where node.operation.resultCount == 1 {
+      let original = try #require(again.nodes.first { $0.name + ".again" == node.name })
+      let last = again.dataReaders[original.outputs[0].index].max() ?? 0
+      #expect(last < first, "\(original.name) is read by \(again.nodes[last].name)")
+    }
+  }
+
+  @Test func whatHasNoBackwardPassIsLeftAlone() throws {
+    let forward = try ResolveMode(.training).apply(
+      to: Graph(input: .image(height: 9, width: 9, channels: 3)) { x in
+        (0..<8).reduce(x) { x, _ in x.convolution(3, kernel: 3).batchNormalization().relu() }
+      }
+    ).resolved(inputShapes: ["input": [2, 9, 9, 3]])
+    #expect(try RecomputeSegments().apply(to: forward) == forward)
+    let empty = try Graph(input: .features(3)) { $0 }.resolved(inputShapes: ["input": [2, 3]])
+    #expect(try RecomputeSegments().apply(to: empty) == empty)
+  }
+
+  /// Fusion stores less, and no sum changes its order: forward, backward and statistics.
+  @Test func fusedAndUnfusedPlansAgree() throws {
+    for lanes in TestLanes.all {
+      let fused = try run(PlanOptions(keepsPackedWeights: false), lanes: lanes).results
+      let unfused = try run(
+        PlanOptions(
+          fusesEpilogues: false, fusesBands: false, keepsPackedWeights: false,
+          recomputesActivations: false), lanes: lanes
+      ).results
+      #expect(fused.keys == unfused.keys)
+      for (name, result) in fused {
+        #expect(result == unfused[name], "\(name), \(lanes.count) lanes")
+      }
+    }
   }
 }

@@ -11,8 +11,9 @@ import Testing
     let report = try Tool.succeed(Self.bench + arguments + ["--json"]).object()
     #expect(
       Set(report.keys) == [
-        "network", "batch", "batch_norm", "median_ms", "min_ms", "p50_ms", "p99_ms", "runs",
-        "lanes", "kernels", "peak_bytes", "resident_bytes", "parameters", "gflops",
+        "network", "batch", "batch_norm", "checkpointing", "median_ms", "min_ms", "p50_ms",
+        "p99_ms", "runs", "lanes", "kernels", "peak_bytes", "resident_bytes", "parameters",
+        "gflops",
       ])
     #expect(report["runs"] as? Int == 5 && report["batch_norm"] as? Bool == true)
     #expect(report["parameters"] as? Int == (try Network.lenet.graph().trainableCount))
@@ -29,6 +30,16 @@ import Testing
     // Parts follow one another.
     let ends = events.map { ($0["ts"] as? Double ?? 0) + ($0["dur"] as? Double ?? 0) }
     #expect(ends == ends.sorted())
+  }
+
+  @Test func checkpointingNeedsLessMemory() throws {
+    let arguments = Self.bench + ["--network", "lenet", "--batch", "32"]
+    let plain = try Tool.succeed(arguments + ["--json"]).object()
+    let less = try Tool.succeed(arguments + ["--checkpointing", "--json"]).object()
+    #expect(plain["checkpointing"] as? Bool == false && less["checkpointing"] as? Bool == true)
+    let bytes = try [less, plain].map { try #require($0["peak_bytes"] as? Int) }
+    #expect(bytes[0] < bytes[1], "\(bytes)")
+    #expect(try Tool.succeed(arguments + ["--checkpointing"]).output.contains("with checkpointing"))
   }
 
   @Test func networksWithoutBatchNorm() throws {

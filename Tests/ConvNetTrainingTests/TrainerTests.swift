@@ -189,7 +189,9 @@ import Testing
     }
     let images = try Graph(input: .image(height: 4, width: 4, channels: 1)) { $0.relu() }
     #expect(throws: (any Error).self) { try self.trainer(images) }
-    let unnamed = try Graph(inputs: [("input", .features(2))]) { ["logits": $0[0].dense(2)] }
+    let unnamed = try Graph(inputs: [("input", .features(2))]) {
+      ["logits": $0[0].dense(2), "more": $0[0]]
+    }
     #expect(throws: GraphError.self) { try self.trainer(unnamed) }
     #expect(trainer.stepCount == 0)
   }

@@ -14,18 +14,21 @@ public final class TrainingBenchmark {
     public var classes: Int?
     /// Whether layers are normalised; otherwise convolutions have biases.
     public var batchNormalization: Bool
+    /// Whether activations are computed again in the backward pass to need less memory.
+    public var checkpointing: Bool
     /// The threads that compute.
     public var lanes: Lanes
 
     /// Makes a configuration.
     public init(
       batchSize: Int = 16, size: Int? = nil, classes: Int? = nil, batchNormalization: Bool = true,
-      lanes: Lanes = .shared
+      checkpointing: Bool = false, lanes: Lanes = .shared
     ) {
       self.batchSize = batchSize
       self.size = size
       self.classes = classes
       self.batchNormalization = batchNormalization
+      self.checkpointing = checkpointing
       self.lanes = lanes
     }
   }
@@ -74,7 +77,8 @@ public final class TrainingBenchmark {
     // Repeated on one batch, larger steps could diverge; the numbers do not matter to the clock.
     trainer = try Trainer(
       model: Model(randomizing: graph), optimizer: .sgd(SGD(learningRate: 1e-6)),
-      batchSize: configuration.batchSize, lanes: configuration.lanes)
+      batchSize: configuration.batchSize, checkpointing: configuration.checkpointing,
+      lanes: configuration.lanes)
     peakByteCount = try trainer.peakByteCount(images: shape)
     try ProcessMemory.check(peakByteCount, for: "steps on images of \(shape)")
     images = Tensor(random: "images", shape: shape)

@@ -18,17 +18,22 @@ public enum Loss: Hashable, Sendable {
 
   /// The network with an input `labels` and a scalar output `loss` added; its own outputs stay.
   ///
-  /// - Throws: `GraphError` where the network has no output named `output`, or one that does not fit.
+  /// The only output of a network counts as `output`, whatever its name.
+  ///
+  /// - Throws: `GraphError` where the network has no such output, or one that does not fit.
   package func added(to graph: Graph) throws -> Graph {
-    guard let output = graph.outputs.first(where: { $0.name == Loss.predictionName })?.value else {
+    let named = graph.outputs.first { $0.name == Loss.predictionName }
+    guard let output = (graph.outputs.count == 1 ? graph.outputs.first : named)?.value else {
       throw GraphError(
-        .malformedGraph, "a network to be trained needs an output named “\(Loss.predictionName)”")
+        .malformedGraph,
+        "a network to be trained needs one output, or one named “\(Loss.predictionName)”")
     }
     let type = graph.type(of: output)
     guard type.rank >= 1 else {
       throw GraphError(.invalidShape, "a loss needs an output for each sample, not \(type)")
     }
     let builder = GraphBuilder(graph)
+    if named == nil { builder.addOutput(Loss.predictionName, output) }
     switch self {
     case .softmaxCrossEntropy(let labelSmoothing):
       let labels = builder.addInput(

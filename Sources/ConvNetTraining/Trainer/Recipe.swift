@@ -23,12 +23,14 @@ public struct Recipe: Hashable, Sendable {
   public var clipping: GradientClipping?
   /// The decay of an exponential moving average of the weights, which validation then measures, if any.
   public var averageDecay: Double?
+  /// Whether steps compute activations again in their backward pass to need less memory.
+  public var checkpointing: Bool
 
   /// Makes a recipe.
   public init(
     epochs: Int, batchSize: Int = 128, optimizer: Optimizer, labelSmoothing: Double = 0,
     augmentation: Augmentation? = nil, warmUpSteps: Int = 200, clipping: GradientClipping? = nil,
-    averageDecay: Double? = nil
+    averageDecay: Double? = nil, checkpointing: Bool = false
   ) {
     self.epochs = epochs
     self.batchSize = batchSize
@@ -38,6 +40,7 @@ public struct Recipe: Hashable, Sendable {
     self.warmUpSteps = warmUpSteps
     self.clipping = clipping
     self.averageDecay = averageDecay
+    self.checkpointing = checkpointing
   }
 
   /// What a built-in network is trained with unless told otherwise, with batch normalisation or without.
@@ -62,6 +65,6 @@ public struct Recipe: Hashable, Sendable {
       optimizer: optimizer,
       schedule: .cosine(steps: epochs * steps, warmUpSteps: min(warmUpSteps, steps / 2)),
       batchSize: batchSize, seed: seed, augmentation: augmentation, clipping: clipping,
-      averageDecay: averageDecay, lanes: lanes)
+      averageDecay: averageDecay, checkpointing: checkpointing, lanes: lanes)
   }
 }

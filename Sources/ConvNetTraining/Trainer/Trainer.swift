@@ -34,6 +34,8 @@ public final class Trainer {
   public let accumulation: Accumulation
   /// How gradients are made smaller; not at all by default.
   public let clipping: GradientClipping?
+  /// Whether steps compute activations again in their backward pass to need less memory.
+  public let checkpointing: Bool
   /// The bounds of layers that renormalise.
   public let renormalization: RenormalizationSchedule
   /// Steps so far.
@@ -73,6 +75,8 @@ public final class Trainer {
   ///   - clipping: how gradients are made smaller.
   ///   - averageDecay: keeps an exponential moving average of weights and running statistics of at most
   ///     this decay, such as 0.999; none by default.
+  ///   - checkpointing: whether steps compute the activations of segments of the network again in their
+  ///     backward pass instead of keeping them: less memory, more time, the same bits.
   ///   - renormalization: the bounds over time of layers that renormalise.
   ///   - lanes: the threads that compute.
   ///   - decays: which parameters weight decay applies to, by name and role; by default weights, but not
@@ -84,6 +88,7 @@ public final class Trainer {
     schedule: Schedule = .constant(), batchSize: Int = 128, seed: UInt64 = 0,
     augmentation: Augmentation? = nil, accumulation: Accumulation = Accumulation(steps: 1),
     clipping: GradientClipping? = nil, averageDecay: Double? = nil,
+    checkpointing: Bool = false,
     renormalization: RenormalizationSchedule = RenormalizationSchedule(), lanes: Lanes = .shared,
     decays: (_ name: String, _ role: ParameterRole) -> Bool = { $1.decaysByDefault }
   ) throws {
@@ -114,6 +119,7 @@ public final class Trainer {
     self.augmentation = augmentation
     self.accumulation = accumulation
     self.clipping = clipping
+    self.checkpointing = checkpointing
     self.renormalization = renormalization
     self.lanes = lanes
   }
@@ -185,7 +191,8 @@ public final class Trainer {
     if let known = plans[images] { return known }
     let step = try graph.trainingStep(
       inputShapes: Execution.inputShapes(ports, images: images), loss: Loss.lossName)
-    let options = PlanOptions(keepsPackedWeights: false)
+    let options = PlanOptions(
+      keepsPackedWeights: false, recomputesSegments: checkpointing)
     let made = (
       try Plan(step.graph, inputShapes: [:], lanes: lanes, options: options), step.layers
     )

@@ -1,0 +1,104 @@
+import ArgumentParser
+import ConvNet
+
+/// Where training starts: a built-in network with fresh weights, or a model.
+struct StartOptions: ParsableArguments {
+  @Option(help: "The network: \(Network.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var network: String?
+  @Option(
+    help: """
+      A model to go on from, saved or imported; with --network a checkpoint of PyTorch (.safetensors).
+      """)
+  var model: String?
+  @Option(parsing: .unconditional, help: "The classes of a checkpoint, if not the network's own.")
+  var classes: Int?
+  @Flag(help: "Give the model a new last layer, with as many outputs as the data have classes.")
+  var replaceHead = false
+  @Option(
+    help: """
+      Keep everything in the model whose name begins with this, running statistics included; may be \
+      repeated.
+      """)
+  var freeze: [String] = []
+  @Flag(help: "Leave batch normalisation out; convolutions have biases instead.")
+  var noBatchNorm = false
+
+  func validate() throws {
+    guard network != nil || model != nil else {
+      throw ValidationError("one of --network and --model says what is trained")
+    }
+    guard model != nil || (!replaceHead && freeze.isEmpty && classes == nil) else {
+      throw ValidationError(
+        "--replace-head, --freeze and --classes change a --model, not a new network")
+    }
+    guard network != nil || classes == nil else {
+      throw ValidationError("--classes belongs to a checkpoint of a --network")
+    }
+    guard model == nil || !noBatchNorm else {
+      throw ValidationError("--no-batch-norm goes with a new network; a --model is as it is")
+    }
+  }
+
+  /// What can be known before data are loaded.
+  struct Start {
+    /// What reports call it.
+    let name: String
+    let recipe: Recipe
+    let network: Network?
+    /// What a file with its own graph holds.
+    let model: Model?
+  }
+
+  /// Reads what there is to read.
+  func start() throws -> Start {
+    if let network {
+      let network = try Network.named(network)
+      return Start(
+        name: network.rawValue, recipe: .standard(for: network), network: network, model: nil)
+    }
+    let path = model ?? ""
+    let model = try ModelFormat.load(path)
+    let network = model.networkName.flatMap(Network.init(rawValue:))
+    return Start(
+      name: model.networkName ?? path, recipe: .standard(for: network ?? .fashion),
+      network: network, model: model)
+  }
+
+  /// The model to be trained on some data.
+  func model(_ start: Start, for data: TrainingData, seed: UInt64) throws -> Model {
+    var result = try initial(start, for: data, seed: seed)
+    if model != nil {
+      if replaceHead { result = try result.replacingHead(classes: data.classCount, seed: seed) }
+      result = try freeze.reduce(result) { try $0.freezing(prefix: $1) }
+      let logits = result.graph.outputViews.first?.type.dimensions.last
+      if case .fixed(let classes) = logits, classes != data.classCount {
+        throw ToolError(
+          "\(start.name) tells \(classes) classes apart and the data have \(data.classCount): "
+            + "--replace-head gives it a new last layer")
+      }
+      guard result.graph.trainableCount > 0 else {
+        throw ToolError("--freeze \(freeze.joined(separator: " ")) leaves nothing to be trained")
+      }
+    }
+    if result.normalization == nil { result.normalization = try data.measuredNormalization() }
+    if result.classNames.count != data.classCount { result.classNames = data.classNames }
+    return result
+  }
+
+  /// The model of a file, or a network with weights of a checkpoint or new ones.
+  private func initial(_ start: Start, for data: TrainingData, seed: UInt64) throws -> Model {
+    if let model = start.model { return model }
+    guard let network = start.network else { throw ToolError("there is nothing to be trained") }
+    var result: Model
+    if let model {
+      let shape = data.images.shape
+      let graph = try network.graph(classes: classes, size: shape[1], channels: shape[3])
+      result = try ModelFormat.load(model, into: graph)
+    } else {
+      let graph = try network.graph(for: data, batchNormalization: !noBatchNorm)
+      result = try Model(initializing: graph, seed: seed)
+    }
+    result.networkName = network.rawValue
+    return result
+  }
+}
