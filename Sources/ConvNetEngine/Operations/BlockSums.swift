@@ -135,14 +135,18 @@ extension PlanCompiler {
   private static let leastRows = 32
 
   /// What those who read the node's result want summed up, for a step that makes it in parts of so many rows.
-  mutating func blockSums(counts: [Int]) -> [BlockSums] {
+  ///
+  /// The parts are counted only for a result that the machine has room for.
+  mutating func blockSums(counts: @autoclosure () -> [Int]) -> [BlockSums] {
     let value = node.outputs[0]
+    guard takesSums, options.fusesEpilogues, options.batchNormalization == .fused,
+      readers.indices.contains(value.index), !readers[value.index].isEmpty,
+      graph.type(of: value).elementType == .float32, (try? byteCount(of: value)) != nil
+    else { return [] }
+    let counts = counts()
     let shape = shape(value)
     let (rows, channels) = (counts.reduce(0, +), shape.dimensions.last ?? 1)
-    guard takesSums, options.fusesEpilogues, options.batchNormalization == .fused, rows > 1,
-      readers.indices.contains(value.index), graph.type(of: value).elementType == .float32,
-      rows >= Self.leastRows * counts.count
-    else { return [] }
+    guard rows > 1, rows >= Self.leastRows * counts.count else { return [] }
     var sums: [BlockSums] = []
     for index in readers[value.index] where index >= 0 {
       let reader = graph.nodes[index]

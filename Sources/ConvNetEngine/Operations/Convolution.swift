@@ -47,9 +47,12 @@ extension PlanCompiler {
         shape, x: x, filter: filter, bias: bias, residual: residual, epilogue: epilogue)
     case .depthwise, .thin:
       let (low, high) = residual == nil ? (epilogue.low, epilogue.high) : (-.infinity, .infinity)
-      let counts =
-        strategy == .depthwise ? DepthwiseConvolution.counts(shape) : ThinConvolution.counts(shape)
-      let sums = residual == nil ? blockSums(counts: counts) : []
+      let sums =
+        residual != nil
+        ? []
+        : blockSums(
+          counts: strategy == .depthwise
+            ? DepthwiseConvolution.counts(shape) : ThinConvolution.counts(shape))
       let y = try output()
       let step: any Step =
         strategy == .depthwise
