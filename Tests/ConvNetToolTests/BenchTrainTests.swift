@@ -33,7 +33,8 @@ import Testing
   }
 
   @Test func checkpointingNeedsLessMemory() throws {
-    let arguments = Self.bench + ["--network", "lenet", "--batch", "32"]
+    let arguments =
+      Self.bench + ["--network", "mobilenet-v2", "--size", "64", "--batch", "8", "--classes", "3"]
     let plain = try Tool.succeed(arguments + ["--json"]).object()
     let less = try Tool.succeed(arguments + ["--checkpointing", "--json"]).object()
     #expect(plain["checkpointing"] as? Bool == false && less["checkpointing"] as? Bool == true)

@@ -1,6 +1,6 @@
 extension Graph {
   /// Whether extents have a part in the graph as data.
-  var hasDeferredOperations: Bool {
+  package var hasDeferredOperations: Bool {
     nodes.contains { if case .deferred = $0.operation { true } else { false } }
   }
 

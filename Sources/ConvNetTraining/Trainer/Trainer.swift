@@ -76,7 +76,8 @@ public final class Trainer {
   ///   - averageDecay: keeps an exponential moving average of weights and running statistics of at most
   ///     this decay, such as 0.999; none by default.
   ///   - checkpointing: whether steps compute the activations of segments of the network again in their
-  ///     backward pass instead of keeping them: less memory, more time, the same bits.
+  ///     backward pass instead of keeping them: less memory, more time, the same results but for the
+  ///     order in which batch norm's sums are taken.
   ///   - renormalization: the bounds over time of layers that renormalise.
   ///   - lanes: the threads that compute.
   ///   - decays: which parameters weight decay applies to, by name and role; by default weights, but not
@@ -106,7 +107,10 @@ public final class Trainer {
     let resolved = try ResolveMode(.training).apply(to: graph)
     ports = try TrainingPorts(resolved)
     // What each shape of batch runs is made when it comes; whether it can be differentiated is said now.
-    hasStatistics = try !resolved.gradient(of: Loss.lossName).exposingStatistics().layers.isEmpty
+    hasStatistics =
+      try resolved.hasDeferredOperations
+      ? !resolved.exposingStatistics().layers.isEmpty
+      : !resolved.gradient(of: Loss.lossName).exposingStatistics().layers.isEmpty
     store = ParameterStore(model)
     optimizerState = OptimizerState(
       optimizer, clipping: clipping, graph: model.graph, decays: decays)
