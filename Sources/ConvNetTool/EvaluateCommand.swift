@@ -28,8 +28,9 @@ struct EvaluateCommand: ParsableCommand {
   func run() throws {
     try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
-    let model = try networkOptions.load(model)
+    var model = try networkOptions.load(model)
     let data = try TrainingData(dataOptions.load().test, classNames: model.classNames)
+    model = try model.fitting(images: data.images.shape)
     let evaluation = try Evaluator(foldingOptions.fold(model).model, lanes: lanes)
       .evaluate(data)
     let result = Result(

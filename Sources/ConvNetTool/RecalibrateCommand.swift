@@ -55,14 +55,18 @@ struct RecalibrateCommand: ParsableCommand {
     if let samples, samples < 1 {
       throw ToolError("--samples must be at least 1, not \(samples)")
     }
+    guard try output != nil || ModelFormat.recognize(model) == .saved else {
+      throw ToolError("\(model) is no saved model, so --output is needed")
+    }
     let path = output ?? model
     try Output.checkFolder(of: path)
-    let old = try ModelFormat.load(model)
+    var old = try ModelFormat.load(model)
     let targets = try layers(of: old)
     let kernels = try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
     var data = try TrainingData(dataOptions.load().train)
     if let samples { data = try data.sample(samples) }
+    old = try old.fitting(images: data.images.shape)
     let new = try recalibrated(old, targets, data, lanes: lanes)
     try ModelFile.save(new, to: path)
     let changes = try new.statisticsChanges(since: old).map {

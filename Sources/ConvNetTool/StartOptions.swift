@@ -87,7 +87,7 @@ struct StartOptions: ParsableArguments {
 
   /// The model of a file, or a network with weights of a checkpoint or new ones.
   private func initial(_ start: Start, for data: TrainingData, seed: UInt64) throws -> Model {
-    if let model = start.model { return model }
+    if let model = start.model { return try model.fitting(images: data.images.shape) }
     guard let network = start.network else { throw ToolError("there is nothing to be trained") }
     var result: Model
     if let model {

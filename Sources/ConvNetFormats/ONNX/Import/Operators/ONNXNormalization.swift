@@ -121,7 +121,10 @@ extension ONNXNodeImporter {
   ///
   /// In a file in training form, layers that use running statistics are frozen.
   fileprivate func runningStatistics(isTraining: Bool) throws -> RunningStatistics {
-    let layer = builder.uniqueName(name)
+    // A layer is called as its parameters are, so that a prefix means both.
+    let (scale, suffix) = (node.inputs[1], ".weight")
+    let isNamed = scale.hasSuffix(suffix) && scale.count > suffix.count
+    let layer = builder.uniqueName(isNamed ? String(scale.dropLast(suffix.count)) : name)
     var running = RunningStatistics(
       layer: layer, mean: node.inputs[3], variance: node.inputs[4],
       updateCount: builder.uniqueName("\(layer).num_batches_tracked"),
