@@ -248,7 +248,8 @@ final class MergeMomentsStep: Step {
     mean.update(repeating: 0, count: channels)
     m2.update(repeating: 0, count: channels)
     var merged = 0
-    for (index, count) in sums.counts.enumerated() where count > 0 {
+    for index in 0..<sums.counts.count {
+      let count = sums.counts[index]
       let part = parts + index * 2 * channels
       cnl_moments_combine(
         mean, m2, Double(merged), part, part + channels, Double(count), channels)

@@ -117,8 +117,9 @@ extension [BlockSums] {
     rows: PieceRows
   ) {
     let scratch = context.scratch(lane: lane) + (own + 63) / 64 * 16
-    for sums in self {
-      sums.run(y, part: part, columns: columns, scratch: scratch, in: context, rows: rows)
+    // Iterators of these allocate in debug builds.
+    for index in 0..<count {
+      self[index].run(y, part: part, columns: columns, scratch: scratch, in: context, rows: rows)
     }
   }
 }
