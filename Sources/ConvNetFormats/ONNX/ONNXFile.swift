@@ -30,7 +30,7 @@ public enum ONNXFile {
         inputShapes: inputShapes, values: values, buildsIntegersIn: true)
     }
     do {
-      return try MoveTransposes().apply(to: faithful)
+      return try SettleParameters().apply(to: MoveTransposes().apply(to: faithful))
     } catch let error as GraphError {
       throw FileError(.malformed, "\(error)", at: path)
     }

@@ -143,7 +143,7 @@ extension KnownTensor {
 
 extension Shape {
   /// For every position in row-major order its offset with the given strides.
-  fileprivate func positions(strides: [Int]) -> [Int] {
+  func positions(strides: [Int]) -> [Int] {
     var offsets = [0]
     for (extent, stride) in zip(dimensions, strides) {
       offsets = offsets.flatMap { offset in (0..<extent).map { offset + $0 * stride } }

@@ -159,7 +159,7 @@ struct ONNXNodeImporter {
   func float(_ name: String) throws -> Double? {
     guard let value = node[name] else { return nil }
     guard case .float(let number) = value else { throw wrongKind(name, value, "a float") }
-    return Double(number)
+    return Double(shortest: number)
   }
 
   func float(_ name: String, default value: Double) throws -> Double { try float(name) ?? value }
@@ -167,7 +167,7 @@ struct ONNXNodeImporter {
   func floats(_ name: String) throws -> [Double]? {
     guard let value = node[name] else { return nil }
     guard case .floats(let numbers) = value else { throw wrongKind(name, value, "floats") }
-    return numbers.map { Double($0) }
+    return numbers.map { Double(shortest: $0) }
   }
 
   func string(_ name: String, default standard: String) throws -> String {
@@ -264,4 +264,9 @@ enum ONNXOperators {
   {
     { [.computed(try make($0))] }
   }
+}
+
+extension Double {
+  /// The number that a float32 was written for: 1e-5 and not 9.99999974737875e-6.
+  fileprivate init(shortest number: Float) { self = Double("\(number)") ?? Double(number) }
 }
