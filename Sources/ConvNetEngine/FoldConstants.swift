@@ -3,7 +3,8 @@ public import ConvNetGraph
 /// Computes once what a model would compute alike in every run.
 ///
 /// Pattern: operations that read parameters, running statistics, constants and one another, but nothing
-/// that comes from an input. What others read of their float32 results becomes parameters with names of their own.
+/// that comes from an input. What others read of their float32 results becomes parameters with names of
+/// their own.
 ///
 /// Proof: operations are functions of their operands, so these give the same bits in every run of a plan;
 /// parameters and statistics do not change in inference.

@@ -1,5 +1,4 @@
 import ConvNetGraph
-import OpenBLAS
 
 /// Turns a graph of concrete shapes into steps and buffers.
 ///

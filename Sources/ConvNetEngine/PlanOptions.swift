@@ -19,13 +19,14 @@ public struct PlanOptions: Hashable, Sendable {
   /// Otherwise each is packed right before it is used, in memory that later steps use again.
   public var keepsPackedWeights: Bool
   /// Whether a training step computes normalised activations again in its backward pass rather than keep
-  /// them from the forward pass: less memory for one more pass over each; the bits are the same.
+  /// them from the forward pass: less memory for one more pass over each. Batch norm's sums may be taken
+  /// at another place then, in another order.
   public var recomputesActivations: Bool
   /// Whether a training step computes the activations of whole segments of the network again in its
   /// backward pass: much less memory for up to one more forward pass.
   ///
-  /// Checkpointing, after Chen et al. 2016. Where segments begin follows from the sizes of activations;
-  /// the bits of gradients and statistics are the same.
+  /// Checkpointing, after Chen et al. 2016. Where segments begin follows from the sizes of activations.
+  /// Batch norm's sums may be taken at another place then, in another order.
   public var recomputesSegments: Bool
   /// Whether a depthwise convolution and its 1 × 1 neighbours may run together, a band of rows at a time.
   ///

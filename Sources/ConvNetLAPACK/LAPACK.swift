@@ -57,8 +57,8 @@ package enum LAPACK {
 
   /// The lower factor L of a symmetric positive definite A = L·Lᵀ of N × N.
   ///
-  /// Only A's lower half is read. Throws ``LAPACKError`` when the size does not fit, an element is not finite, or A is not
-  /// positive definite.
+  /// Only A's lower half is read. Throws ``LAPACKError`` when the size does not fit, an element is not
+  /// finite, or A is not positive definite.
   package static func cholesky<T: Element>(order n: Int, _ matrix: [T]) throws -> [T] {
     try check("Cholesky", n, n, matrix)
     BLAS.bootstrap()

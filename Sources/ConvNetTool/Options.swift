@@ -65,7 +65,7 @@ struct MemoryOptions: ParsableArguments {
   @Flag(
     help: """
       Compute the activations of segments of the network again in the backward pass instead of \
-      keeping them: much less memory, up to a third more time, the same bits.
+      keeping them: much less memory, up to a third more time, the same results but for rounding.
       """)
   var checkpointing = false
 }

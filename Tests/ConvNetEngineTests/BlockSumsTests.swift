@@ -104,6 +104,36 @@ import Testing
     }
   }
 
+  /// Between windows further apart than they are wide lie rows that no window reads: these are zeroed, and
+  /// summed up, with the tile behind them.
+  @Test(arguments: [(1, 2), (2, 3)]) func poolsThatLeaveRowsOut(_ kernel: Int, _ stride: Int) throws
+  {
+    let graph = try Graph(input: .image(height: 64, width: 64, channels: 64)) {
+      $0.batchNormalization().relu().maxPooling(kernel: kernel, stride: stride).map(.square)
+        .reduced(.mean, axes: [0, 1, 2, 3])
+    }
+    let step = try ResolveMode(.training).apply(to: graph).gradient(of: "output")
+    let model = try randomModel(step, seed: 71)
+    let x = TestData.uniform([2, 64, 64, 64], seed: 72)
+    let results = try [true, false].map { fuses in
+      let plan = try Plan(
+        step, inputShapes: ["input": x.shape], lanes: TestLanes.all[0],
+        options: PlanOptions(fusesEpilogues: fuses))
+      var workspace = plan.makeWorkspace(for: ParameterStore(model))
+      try workspace.setInput("input", to: x)
+      plan.run(in: &workspace)
+      plan.run(in: &workspace)
+      return try step.outputs.filter { $0.name.hasPrefix("gradient/") }.map {
+        try workspace.output($0.name).doubles
+      }
+    }
+    // Sums of 2·32·32 products at most, in two orders, of numbers below 4/(2·32·32·64).
+    let bound = 2 * Tolerance.bound(terms: 2048, maxA: 4 / 131_072, maxB: 4)
+    for (fused, plain) in zip(results[0], results[1]) {
+      expectClose(fused, plain, tolerance: bound, "kernel \(kernel), stride \(stride)")
+    }
+  }
+
   /// A stem with its pool, residual joins of both kinds, a bottleneck.
   private func network() throws -> Graph {
     try Graph(inputs: [

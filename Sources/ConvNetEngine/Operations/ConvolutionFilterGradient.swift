@@ -1,6 +1,5 @@
 import CConvNetLoops
 import ConvNetGraph
-import OpenBLAS
 
 extension PlanCompiler {
   /// dw[u,v,c,k] = Σ x[…]·dy[…] over all pixels of all images.

@@ -55,7 +55,7 @@ extension PlanCompiler {
     }
     let row = bias ?? zeros(shape.channels)
     // Dense products are one phase, which makes whole rows of dx.
-    let isDense = phases.count == 1
+    let isDense = shape.vertical.stride == 1 && shape.horizontal.stride == 1
     let tiles = ConvolutionInputGradientPhase.tiles(shape, phases[0], kernels)
     let sums = isDense ? blockSums(counts: tiles.rows.sizes) : []
     let dx = try output()
@@ -125,12 +125,14 @@ struct GradientPhase: Sendable {
       && (vertical.count, horizontal.count) == (shape.outputHeight, shape.outputWidth)
   }
 
-  /// All phases of a convolution, those without pixels too: the filter is packed for images of any size.
+  /// The phases that have pixels or taps; those without pixels too, because the filter is packed for images
+  /// of any size.
   static func all(_ shape: ConvolutionShape) -> [GradientPhase] {
     var phases: [GradientPhase] = []
     var offset = 0
-    for row in 0..<shape.vertical.stride {
-      for column in 0..<shape.horizontal.stride {
+    let columns = numbers(shape.horizontal)
+    for row in numbers(shape.vertical) {
+      for column in columns {
         let phase = GradientPhase(
           vertical: Axis(shape.vertical, phase: row),
           horizontal: Axis(shape.horizontal, phase: column), tapOffset: offset)
@@ -139,6 +141,15 @@ struct GradientPhase: Sendable {
       }
     }
     return phases
+  }
+
+  /// The phases of one spatial dimension that have pixels or taps, however large the stride is.
+  private static func numbers(_ axis: Window.Axis) -> [Int] {
+    let reached = (0..<axis.kernel).map { tap in
+      let distance = (tap * axis.dilation - axis.before) % axis.stride
+      return distance < 0 ? distance + axis.stride : distance
+    }
+    return Set(0..<min(axis.stride, axis.input)).union(reached).sorted()
   }
 
   /// The geometry in which im2col gathers dy for this phase.

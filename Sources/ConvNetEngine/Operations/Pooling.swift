@@ -134,11 +134,16 @@ struct PoolGeometry: Sendable {
   }
 
   /// The rows of the input's gradient that are finished after a tile, and were not before.
+  ///
+  /// Rows between the windows of one tile and the next, which no window reads, come with the latter.
   func finishedRows(_ tile: Int) -> Range<Int> {
-    let first = tile == 0 ? 0 : inputRows(tiles.range(tile)).lowerBound
-    let isLast = tile + 1 >= tiles.count
-    let next = isLast ? vertical.input : inputRows(tiles.range(tile + 1)).lowerBound
-    return first..<next
+    func start(_ tile: Int) -> Int {
+      guard tile > 0 else { return 0 }
+      guard tile < tiles.count else { return vertical.input }
+      return min(
+        inputRows(tiles.range(tile)).lowerBound, inputRows(tiles.range(tile - 1)).upperBound)
+    }
+    return start(tile)..<start(tile + 1)
   }
 
   /// The pixels of those rows, tile by tile and image by image.
@@ -188,7 +193,8 @@ extension PlanCompiler {
   /// Whether all that read the node's result can compute it as they load it.
   func isLoadedByPools() throws -> Bool {
     let value = node.outputs[0]
-    guard options.fusesEpilogues, options.batchNormalization == .fused, shape(value).rank == 4,
+    guard takesSums, options.fusesEpilogues, options.batchNormalization == .fused,
+      shape(value).rank == 4,
       !readers[value.index].isEmpty
     else { return false }
     return try readers[value.index].allSatisfy { index in

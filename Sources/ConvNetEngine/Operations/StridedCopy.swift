@@ -4,7 +4,8 @@ import Glibc
 
 /// y[Σ i·yStride] = x[Σ i·xStride] for all positions i.
 ///
-/// That is what transposes, slices and stretched tensors come down to. Neighbouring axes are merged where both sides step through them evenly.
+/// That is what transposes, slices and stretched tensors come down to. Neighbouring axes are merged
+/// where both sides step through them evenly.
 struct StridedLoops: Sendable {
   struct Axis: Sendable {
     var extent: Int

@@ -45,7 +45,8 @@ extension Graph.Value {
     }
   }
 
-  /// Makes every spatial axis of `[N, …, C]` so many times as long; see `resized(height:width:_:antialiases:)`.
+  /// Makes every spatial axis of `[N, …, C]` so many times as long; see
+  /// `resized(height:width:_:antialiases:)`.
   public func upsampled(
     by factor: Int, _ interpolation: Interpolation = .nearest
   ) -> Graph.Value {

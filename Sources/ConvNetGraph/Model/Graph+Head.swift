@@ -102,8 +102,8 @@ extension Graph {
     return head
   }
 
-  /// Infers the types of a node and what follows from it; where a shape behind it names the old number of classes, the new one
-  /// takes its place.
+  /// Infers the types of a node and what follows from it; where a shape behind it names the old number
+  /// of classes, the new one takes its place.
   private mutating func inferTypes(from start: Int, replacing old: Int?, by new: Int) throws {
     var behind = Set(nodes[start].outputs)
     for index in start..<nodes.count

@@ -102,7 +102,8 @@ package indirect enum BinaryFunction: Hashable, Sendable, Codable {
   case equal
   /// 1 where a > b, else 0; of floating-point numbers only.
   case greater
-  /// a·f′(b), of floating-point numbers only: the chain rule of a unary function, with a the output's gradient and b its input.
+  /// a·f′(b), of floating-point numbers only: the chain rule of a unary function, with a the output's
+  /// gradient and b its input.
   case derivative(UnaryFunction)
 
   package var name: String {

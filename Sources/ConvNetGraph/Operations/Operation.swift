@@ -156,6 +156,7 @@ package indirect enum Operation: Hashable, Sendable, Codable {
       .resizeGradient:
       [1]
     case .fill, .deferred(.extents): [0]
+    case .fused(let fused): fused.anchor.shapeOnlyInputs
     default: []
     }
   }

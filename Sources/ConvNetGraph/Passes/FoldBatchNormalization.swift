@@ -8,9 +8,9 @@
 ///
 /// - *batch norm alone*: it stays as a·x + b, with running statistics of 0 and 1 and ε = 0.
 ///
-/// The first two hold only where the value between the two has one reader and is no output, and where the layer's
-/// parameters are the model's. What does not fold stays; the report says why. The derived parameters have
-/// names of their own, so that nobody takes them for the trained ones.
+/// The first two hold only where the value between the two has one reader and is no output, and where
+/// the layer's parameters are the model's. What does not fold stays; the report says why. The derived
+/// parameters have names of their own, so that nobody takes them for the trained ones.
 public struct FoldBatchNormalization: ModelPass {
   /// What became of the batch-norm layers of a model.
   public struct Report: Sendable {

@@ -2,8 +2,9 @@
 /// in cache.
 ///
 /// Pattern: a convolution, the gradient of its input (which a residual join adds to another), a matrix
-/// product or a normalisation whose result has one reader; that reader, if it adds a value of the same shape that exists by then, and after it, or instead, a ReLU, ReLU6 or
-/// clip with no other reader between.
+/// product or a normalisation whose result has one reader; that reader, if it adds a value of the same
+/// shape that exists by then, and after it, or instead, a ReLU, ReLU6 or clip with no other reader
+/// between.
 ///
 /// Proof: the members are the same operations in the same order on the same operands; only the
 /// intermediate results, which nobody else reads, are no longer stored.

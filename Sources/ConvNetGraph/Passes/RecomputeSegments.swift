@@ -139,7 +139,7 @@ private struct ForwardPass {
         wanted.formUnion(free.intersection(node.inputs))
         nodes.append(node)
       }
-      repetitions[first] = nodes.reversed().map { node in
+      repetitions[first, default: []] += nodes.reversed().map { node in
         var node = node
         node.name += ".again"
         node.inputs = node.inputs.map { again[$0] ?? $0 }

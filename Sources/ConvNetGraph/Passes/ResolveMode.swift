@@ -9,8 +9,9 @@ public enum ExecutionMode: String, Hashable, Sendable, Codable {
 /// Makes the graph that a mode runs.
 ///
 /// Pattern: `Normalize(x, BatchMoments(x), γ, β)` whose moments belong to a layer with running
-/// statistics becomes `Normalize(x, running mean, running variance, γ, β)` in inference, and in training
-/// where the layer takes its statistics from the running ones; `Decorrelate` alike. Dropout disappears in inference.
+/// statistics becomes `Normalize(x, running mean, running variance, γ, β)` in inference, and in
+/// training where the layer takes its statistics from the running ones; `Decorrelate` alike. Dropout
+/// disappears in inference.
 ///
 /// Proof: algorithm 2 of Ioffe & Szegedy 2015 differs from algorithm 1 in nothing but the source of mean
 /// and variance; inverted dropout has the identity as its expectation.
