@@ -18,9 +18,10 @@ public struct PlanOptions: Hashable, Sendable {
   ///
   /// Otherwise each is packed right before it is used, in memory that later steps use again.
   public var keepsPackedWeights: Bool
-  /// Whether a training step computes normalised activations again in its backward pass rather than keep
-  /// them from the forward pass: less memory for one more pass over each. Batch norm's sums may be taken
-  /// at another place then, in another order.
+  /// Whether a training step computes normalised activations again in its backward pass.
+  ///
+  /// It needs less memory than keeping them from the forward pass, for one more pass over each. Batch norm's
+  /// sums may be taken at another place then, in another order.
   public var recomputesActivations: Bool
   /// Whether a training step computes the activations of whole segments of the network again in its
   /// backward pass: much less memory for up to one more forward pass.
