@@ -103,7 +103,10 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "ConvNetFormatsTests",
-      dependencies: ["ConvNetFormats", "ConvNetGraph", "CConvNetZlib"], swiftSettings: strict),
+      dependencies: [
+        "ConvNetFormats", "ConvNetGraph", "ConvNetReference", "ConvNetTestSupport", "CConvNetZlib",
+      ],
+      swiftSettings: strict),
     .testTarget(
       name: "ConvNetToolTests", dependencies: ["ConvNetTool", "ConvNet", "ConvNetReference"],
       swiftSettings: strict),

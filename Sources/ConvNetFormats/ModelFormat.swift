@@ -30,9 +30,14 @@ public enum ModelFormat: String, Sendable, Hashable, CaseIterable {
   ///
   /// - Throws: `FileError` where it is none of these.
   public static func recognize(_ path: String) throws -> ModelFormat {
-    // The first bytes of a safetensors file are the length of its header, whose upper ones are 0; a
-    // message of protobuf begins with the tag of a field.
-    if path.hasSuffix(Self.onnx.fileExtension) { return .onnx }
+    // A safetensors file begins with the length of its header, less than 2³², in eight bytes, and
+    // the header with a brace. Where a file is neither, its name says which reader is to complain.
+    let file = try FileReader(path)
+    let start = try file.bytes(count: min(9, file.size), at: 0)
+    let isSafetensors =
+      start.count == 9 && start[4..<8].allSatisfy { $0 == 0 } && start[8] == UInt8(ascii: "{")
+    let isNamed = path.hasSuffix(Self.onnx.fileExtension)
+    if !isSafetensors, isNamed || (try? ONNXModel.read(path)) != nil { return .onnx }
     return try ModelFile.isSavedModel(SafetensorsFile.open(path)) ? .saved : .pyTorch
   }
 

@@ -20,7 +20,13 @@ public enum ONNXFile {
   public static func load(
     _ path: String, inputShapes: [String: Shape] = [:], values: [String: Tensor] = [:]
   ) throws -> Model {
-    let source = try ONNXModel.read(path)
+    try load(ONNXModel.read(path), inputShapes: inputShapes, values: values)
+  }
+
+  /// Makes a model of what a file describes.
+  package static func load(
+    _ source: ONNXModel, inputShapes: [String: Shape] = [:], values: [String: Tensor] = [:]
+  ) throws -> Model {
     let faithful: Model
     do {
       faithful = try ONNXImporter(source).model(inputShapes: inputShapes, values: values)
@@ -32,7 +38,7 @@ public enum ONNXFile {
     do {
       return try SettleParameters().apply(to: MoveTransposes().apply(to: faithful))
     } catch let error as GraphError {
-      throw FileError(.malformed, "\(error)", at: path)
+      throw FileError(.malformed, "\(error)", at: source.path)
     }
   }
 

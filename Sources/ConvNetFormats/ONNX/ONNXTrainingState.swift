@@ -3,8 +3,8 @@ import FoundationEssentials
 
 /// What ONNX has no place for and training needs again.
 ///
-/// That are the conventions and switches of batch-norm layers, and which parameters are not learned. It
-/// travels as JSON in the model's metadata.
+/// That are the conventions and switches of batch-norm layers, what parameters are for, and which are not
+/// learned. It travels as JSON in the model's metadata.
 struct ONNXTrainingState: Codable {
   /// The key among the metadata.
   static let key = "convnet.training"
@@ -20,6 +20,8 @@ struct ONNXTrainingState: Codable {
 
   var layers: [Layer] = []
   var untrained: [String] = []
+  /// What learned parameters are for: of a factor, say, ONNX's operators do not tell.
+  var roles: [String: ParameterRole]?
 
   /// Reads the state out of a model's metadata; nil where there is none.
   ///
@@ -50,11 +52,14 @@ struct ONNXTrainingState: Codable {
     }
     untrained = model.graph.parameters.filter { !$0.isTrainable && $0.role != .constant }
       .map(\.name)
+    roles = Dictionary(
+      uniqueKeysWithValues: model.graph.parameters.filter { $0.role != .constant }
+        .map { ($0.name, $0.role) })
   }
 
   /// The state as text; nil where there is nothing to say.
   var text: String? {
-    guard !layers.isEmpty || !untrained.isEmpty else { return nil }
+    guard !layers.isEmpty || !untrained.isEmpty || roles?.isEmpty == false else { return nil }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) }
@@ -77,8 +82,13 @@ struct ONNXTrainingState: Codable {
       state[running.updateCount] = Tensor([layer.updateCount], shape: [])
     }
     let untrained = Set(untrained)
-    for index in graph.parameters.indices where untrained.contains(graph.parameters[index].name) {
-      graph.parameters[index].isTrainable = false
+    for index in graph.parameters.indices {
+      let name = graph.parameters[index].name
+      if let role = roles?[name] {
+        graph.parameters[index].role = role
+        graph.parameters[index].isTrainable = role != .constant
+      }
+      if untrained.contains(name) { graph.parameters[index].isTrainable = false }
     }
   }
 }

@@ -43,6 +43,8 @@ struct KnownValues {
     }
     let known = inputs.compactMap { $0 }
     guard known.count == inputs.count, !known.isEmpty else { return nil }
+    // Beside an extent of 0 others may be beyond counting.
+    guard shape.count > 0 else { return [] }
     let isInteger = known[0].elementType == .int64 || known[0].elementType == .int32
     switch node.operation {
     case .reshape, .reshapeLike, .deferred(.reshape): return known[0].elements
@@ -144,6 +146,8 @@ extension KnownTensor {
 extension Shape {
   /// For every position in row-major order its offset with the given strides.
   func positions(strides: [Int]) -> [Int] {
+    // Beside an extent of 0 others may be beyond counting.
+    guard !dimensions.contains(0) else { return [] }
     var offsets = [0]
     for (extent, stride) in zip(dimensions, strides) {
       offsets = offsets.flatMap { offset in (0..<extent).map { offset + $0 * stride } }

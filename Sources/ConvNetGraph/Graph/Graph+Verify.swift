@@ -15,13 +15,7 @@ extension Graph {
         .malformedGraph, "\(nodes.count) nodes and \(types.count) values are too many")
     }
     for (index, type) in types.enumerated() {
-      let extents = type.dimensions.map { $0.extent ?? 1 }
-      guard Shape.elementCount(extents) != nil else {
-        throw GraphError(.invalidShape, "no tensor can be \(type)", at: "value \(index)")
-      }
-      for case .symbol(let name) in type.dimensions where name.utf8.count > Graph.symbolLimit {
-        throw GraphError(.invalidShape, "a symbol has too long a name", at: "value \(index)")
-      }
+      do { try type.check() } catch { throw GraphBuilder.place(error, at: "value \(index)") }
     }
     var defined = try definedFromOutside()
     var names: Set<String> = []

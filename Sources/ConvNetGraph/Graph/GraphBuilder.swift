@@ -9,10 +9,13 @@ package final class GraphBuilder {
   private var counters: [String: Int] = [:]
   private var scope: [String] = []
   private var known = KnownValues()
+  /// For every value the index of the node that makes it.
+  private var producers: [Int?]
 
   /// Starts from a graph; names that are to come later can be kept from being taken.
   package init(_ graph: Graph = Graph(), reserving reserved: [String] = []) {
     self.graph = graph
+    producers = graph.producers
     names = Set(graph.nodes.map(\.name) + reserved)
     names.formUnion(graph.inputs.map(\.name))
     names.formUnion(graph.parameters.map(\.name))
@@ -85,10 +88,21 @@ package final class GraphBuilder {
 
   private func addValue(_ type: TensorType) -> Graph.ValueID {
     graph.types.append(type)
+    producers.append(nil)
     return Graph.ValueID(graph.types.count - 1)
   }
 
+  /// The node that makes a value; nil for inputs, parameters and state.
+  package func producer(of value: Graph.ValueID) -> Graph.Node? {
+    producers[value.index].map { graph.nodes[$0] }
+  }
+
   package func addInput(_ name: String, _ type: TensorType) -> Graph.ValueID {
+    var type = type
+    do { try type.check() } catch {
+      fail(Self.place(error, at: name))
+      type.dimensions = []
+    }
     let value = addValue(type)
     claim(name)
     graph.inputs.append(Graph.Port(name: name, value: value))
@@ -131,11 +145,13 @@ package final class GraphBuilder {
     let name = name ?? uniqueName(operation.name, numbersFirst: true)
     do {
       var node = Graph.Node(name: name, operation: operation, inputs: inputs, outputs: [])
-      let types = try known.outputTypes(of: node, in: graph)
-      for type in types where Shape.elementCount(type.dimensions.map { $0.extent ?? 1 }) == nil {
-        throw GraphError(.invalidShape, "the result \(type) has too many elements")
+      guard inputs.count <= Graph.operandLimit else {
+        throw GraphError(.malformedGraph, "\(inputs.count) operands are too many")
       }
+      let types = try known.outputTypes(of: node, in: graph)
+      for type in types { try type.check() }
       node.outputs = types.map(addValue)
+      for output in node.outputs { producers[output.index] = graph.nodes.count }
       graph.nodes.append(node)
       known.note(node, in: graph)
       return node.outputs
@@ -145,13 +161,21 @@ package final class GraphBuilder {
     }
   }
 
-  /// Adds a deferred operation, or at once what it stands for where that is known.
+  /// Adds a deferred operation, or at once what it stands for where that is known; what cannot be
+  /// although nothing is open is a mistake.
   package func add(
     _ deferred: Deferred, _ inputs: [Graph.ValueID], name: String
   ) -> Graph.ValueID {
-    let lowering = try? deferred.lowered(
-      inputs.map(graph.type(of:)), known: inputs.map { known[$0] })
-    guard let lowering else { return add(.deferred(deferred), inputs, name: uniqueName(name))[0] }
+    let types = inputs.map(graph.type(of:))
+    let values = inputs.map { known[$0] }
+    let lowering: Deferred.Lowering
+    do { lowering = try deferred.lowered(types, known: values) } catch {
+      let isOpen =
+        types.contains { $0.shape == nil }
+        || values.contains { $0?.elements.contains { $0.number == nil } ?? false }
+      if !isOpen { fail(Self.place(error, at: name)) }
+      return add(.deferred(deferred), inputs, name: uniqueName(name))[0]
+    }
     var operands = lowering.takesOperand ? [inputs[0]] : []
     for operation in lowering.operations {
       operands = add(operation, operands, name: uniqueName(name))
@@ -178,6 +202,18 @@ package final class GraphBuilder {
     }
     if error.place.isEmpty { error.place = name }
     return error
+  }
+}
+
+extension TensorType {
+  /// Refuses what no tensor can be, and names of extents longer than any graph may have.
+  func check() throws {
+    guard Shape.elementCount(dimensions.map { $0.extent ?? 1 }) != nil else {
+      throw GraphError(.invalidShape, "no tensor can be \(self)")
+    }
+    for case .symbol(let name) in dimensions where name.utf8.count > Graph.symbolLimit {
+      throw GraphError(.invalidShape, "the name of an open extent has become too long")
+    }
   }
 }
 

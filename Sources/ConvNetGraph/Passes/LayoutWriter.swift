@@ -230,6 +230,7 @@ struct LayoutWriter {
   /// Extents are read from any layout and put into the order of the axes that are asked for.
   private mutating func writeExtents(_ node: Graph.Node, _ start: Int, _ end: Int?) {
     var node = node
+    defer { add(node.outputs[0], to: node.outputs[0], in: [0]) }
     let (value, rank) = (node.inputs[0], source.type(of: node.inputs[0]).rank)
     let root = families.roots[value.index]
     let asked = form(value, Layout.identity(rank))
@@ -252,8 +253,8 @@ struct LayoutWriter {
       .gather(Gather(axis: 0)), extents,
       constant(asked.layout[first..<max(first, last)].map { positions[$0] }, for: node.name),
       to: node.outputs[0], name: node.name)
-    add(node.outputs[0], to: node.outputs[0], in: [0])
   }
+
   /// Data about axes, looked up in their new order.
   private mutating func look(
     up value: Graph.ValueID, _ lookup: TransposeMove.Lookup, for name: String

@@ -82,7 +82,12 @@ final class ONNXImporter {
     }
     for tensor in source.graph.initializers { values[tensor.name] = .stored(tensor) }
     self.given = given
+    var inputs: Set<String> = []
     for input in source.graph.inputs {
+      guard inputs.insert(input.name).inserted else {
+        note("the input is given twice", at: FileError.quoted(input.name))
+        continue
+      }
       if let tensor = given[input.name], buildsIntegersIn, !tensor.elementType.isFloatingPoint {
         values[input.name] = .stored(ONNXTensor(input.name, tensor))
       } else {
@@ -169,7 +174,9 @@ final class ONNXImporter {
     }
     values[input.name] = .computed(
       builder.addInput(input.name, TensorType(elementType, dimensions)))
-    if let error = builder.takeError() { note(error.reason, at: place) }
+    guard let error = builder.takeError() else { return }
+    values[input.name] = .missing
+    note(error.reason, at: place)
   }
 
   private func addOutput(_ output: ONNXValueInfo) {
@@ -186,7 +193,8 @@ final class ONNXImporter {
   private func add(_ node: ONNXNode) {
     let wanted = node.outputs.filter { !$0.isEmpty }
     do {
-      for output in wanted where values[output] != nil {
+      for (index, output) in wanted.enumerated()
+      where values[output] != nil || wanted[..<index].contains(output) {
         throw FileError(
           .malformed, "makes \(FileError.quoted(output)) for the second time", at: source.path)
       }
@@ -253,6 +261,12 @@ final class ONNXImporter {
     _ tensor: ONNXTensor, _ name: String, role: ParameterRole, permutedBy axes: [Int]?
   ) throws -> Graph.ValueID {
     let isIdentity = axes.map { $0 == Array($0.indices) } ?? true
+    guard axes.map({ $0.count == tensor.shape.rank }) ?? true else {
+      throw FileError(
+        .malformed,
+        "\(FileError.quoted(name)) of shape \(tensor.shape) is to have other dimensions",
+        at: source.path)
+    }
     let key = isIdentity ? name : "\(name)|\(axes ?? [])"
     if let known = madeOfStored[key] { return known }
     let data = try tensor.read(permutedBy: isIdentity ? nil : axes)

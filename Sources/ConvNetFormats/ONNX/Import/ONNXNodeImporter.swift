@@ -61,8 +61,15 @@ struct ONNXNodeImporter {
     return try tensor.read()
   }
 
+  /// The most elements of an operand that stands for attributes: many nodes may name one, and each
+  /// reads it.
+  private static let attributeLimit = 1 << 16
+
   /// The operand's data, where they are stored, or were given for the input that it is.
   private func known(_ index: Int) throws -> Tensor? {
+    if has(index), let count = try type(index).shape?.count, count > Self.attributeLimit {
+      throw malformed("operand \(index) of \(count) elements is too long for attributes")
+    }
     if let tensor = try stored(index) { return tensor }
     guard has(index), let tensor = importer.given[node.inputs[index]],
       case .computed(let value)? = importer.values[node.inputs[index]],
@@ -176,6 +183,12 @@ struct ONNXNodeImporter {
     return text
   }
 
+  func tensor(_ name: String) throws -> ONNXTensor? {
+    guard let value = node[name] else { return nil }
+    guard case .tensor(let tensor) = value else { throw wrongKind(name, value, "a tensor") }
+    return tensor
+  }
+
   private func wrongKind(_ name: String, _ value: ONNXAttribute.Value, _ kind: String) -> FileError
   {
     malformed("the attribute \(FileError.quoted(name)) is \(value.kind), not \(kind)")
@@ -222,7 +235,7 @@ struct ONNXNodeImporter {
     let constant =
       elementType.isFloatingPoint
       ? Constant(numbers: [number], shape: [], elementType: elementType)
-      : Constant(integers: [Int64(number)], shape: [], elementType: elementType)
+      : Constant(integers: [Int64(saturating: number)], shape: [], elementType: elementType)
     return try add(.constant(constant), [])[0]
   }
 

@@ -196,19 +196,22 @@ extension ONNXNodeImporter {
 
   /// An operand of one number, where it is known before a run.
   func knownNumber(_ index: Int) throws -> Double? {
-    let numbers = try stored(index)?.doubles ?? builder.knownNumbers(of: try input(index))
-    return numbers?.count == 1 ? numbers?[0] : nil
+    guard try type(index).shape?.count == 1 else { return nil }
+    return try stored(index)?.doubles[0] ?? builder.knownNumbers(of: try input(index))?[0]
   }
 
-  /// Whether a value is a convolution's or product's result, perhaps in another order of axes.
+  /// Whether a value is a convolution's or product's result, perhaps with its axes turned round once
+  /// or twice.
   func isProduct(_ value: Graph.ValueID) -> Bool {
-    guard let node = builder.graph.nodes.last(where: { $0.outputs.contains(value) }) else {
-      return false
+    var value = value
+    for _ in 0...2 {
+      guard let node = builder.producer(of: value) else { return false }
+      switch node.operation {
+      case .matrixMultiply, .convolution, .transposedConvolution: return true
+      case .transpose: value = node.inputs[0]
+      default: return false
+      }
     }
-    switch node.operation {
-    case .matrixMultiply, .convolution, .transposedConvolution: return true
-    case .transpose: return isProduct(node.inputs[0])
-    default: return false
-    }
+    return false
   }
 }

@@ -27,7 +27,7 @@ extension ONNXOperators {
 
   private static func constant(_ node: ONNXNodeImporter) throws -> ONNXImporter.Value {
     let name = node.node.outputs.first ?? node.name
-    if case .tensor(let tensor)? = node.node["value"] { return .stored(tensor) }
+    if let tensor = try node.tensor("value") { return .stored(tensor) }
     let tensor: Tensor
     if let number = try node.float("value_float") {
       tensor = Tensor([Float(number)], shape: [])
@@ -46,9 +46,9 @@ extension ONNXOperators {
 
   private static func constantOfShape(_ node: ONNXNodeImporter) throws -> Graph.ValueID {
     var value = Constant(numbers: [0], shape: [1])
-    if case .tensor(let tensor)? = node.node["value"] {
+    if let tensor = try node.tensor("value") {
+      guard tensor.shape.count == 1 else { throw node.malformed("the value is not one number") }
       let data = try tensor.read()
-      guard data.count == 1 else { throw node.malformed("the value is not one number") }
       value =
         data.elementType.isFloatingPoint
         ? Constant(numbers: data.doubles, shape: [1], elementType: data.elementType)

@@ -80,6 +80,11 @@ extension ONNXOperators {
     guard let groups = try node.int("num_groups"), groups >= 1, node.rank(x) >= 2 else {
       throw node.malformed("the number of groups is missing or not positive")
     }
+    guard let channels = node.builder.type(of: x).dimensions[1].extent, channels % groups == 0
+    else {
+      throw node.malformed(
+        "the channels of \(node.builder.type(of: x)) are not in \(groups) groups")
+    }
     let grouped = try node.add(.reshape(Reshape([.copy(0), .fixed(groups), .rest])), x)
     let y = try node.standardized(grouped, axes: [2])
     if node.opset < 21 {

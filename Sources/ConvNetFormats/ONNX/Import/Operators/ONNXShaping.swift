@@ -156,7 +156,9 @@ extension ONNXOperators {
         throw node.unsupported("a split of an open extent in equal parts")
       }
       let count = try node.int("num_outputs") ?? node.node.outputs.count
-      guard count >= 1, count <= max(extent, 1) else {
+      guard count >= 1, count <= max(extent, 1), count >= node.node.outputs.count,
+        count <= 1 << 16
+      else {
         throw node.malformed("an extent of \(extent) in \(count) parts")
       }
       let part = (extent + count - 1) / count
