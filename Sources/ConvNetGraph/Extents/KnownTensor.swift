@@ -59,11 +59,21 @@ struct KnownTensor: Hashable {
   /// A tensor, unless it has more elements than are followed.
   init?(_ elementType: ElementType, _ shape: Shape, _ elements: [Element]) {
     guard elements.count == shape.count, elements.count <= KnownTensor.limit,
-      elements.allSatisfy({ $0.label.utf8.count <= Graph.symbolLimit })
+      KnownTensor.hasShortNames(elements)
     else { return nil }
     self.elementType = elementType
     self.shape = shape
     self.elements = elements
+  }
+
+  /// Names that arithmetic makes longer and longer are not followed, nor many copies of a long one.
+  private static func hasShortNames(_ elements: [Element]) -> Bool {
+    var byteCount = 0
+    for case .symbol(let name) in elements {
+      byteCount += name.utf8.count
+      guard byteCount <= Graph.symbolLimit else { return false }
+    }
+    return true
   }
 
   init?(_ constant: Constant) {

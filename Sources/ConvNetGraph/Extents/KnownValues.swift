@@ -189,7 +189,12 @@ extension Comparison {
     _ a: KnownTensor.Element, _ b: KnownTensor.Element
   ) -> KnownTensor.Element? {
     guard let a = a.number, let b = b.number else {
-      return self == .equal && a == b ? .integer(1) : nil
+      guard self == .equal else { return nil }
+      if a == b { return .integer(1) }
+      // An extent is never negative; a difference of extents may be.
+      let (symbol, number) = a.number == nil ? (a, b.number) : (b, a.number)
+      let isNegative = number.map { $0 < 0 } ?? false
+      return isNegative && !symbol.label.contains("subtract") ? .integer(0) : nil
     }
     let holds =
       switch self {

@@ -4,7 +4,7 @@ extension Graph {
   static let limit = 1 << 20
   /// The most bytes the name of a symbolic extent may have, and the most operands of a node: types
   /// inferred from a hostile file must not need more memory than the file gives reason for.
-  static let symbolLimit = 1 << 16, operandLimit = 1 << 12
+  static let symbolLimit = 1 << 12, operandLimit = 1 << 12
 
   /// Checks everything that the rest of the package relies on.
   ///

@@ -44,6 +44,9 @@ package struct Resize: Hashable, Sendable, Codable {
     case crop(start: Double, end: Double, outside: Double)
   }
 
+  /// The longest axis, which bounds the table of taps that a plan holds.
+  static let limit = 1 << 20
+
   package var axis: Int
   package var extent: Extent
   package var interpolation: Interpolation
@@ -80,13 +83,14 @@ package struct Resize: Hashable, Sendable, Codable {
   package func output(input: Int) throws -> Int {
     switch extent {
     case .size(let size):
-      guard size >= 0, size <= 1 << 24 else {
+      guard size >= 0, size <= Resize.limit else {
         throw GraphError(.invalidAttribute, "a resize to \(size)")
       }
       return size
     case .scale(let scale):
-      let output = (Double(input) * scale).rounded(.down)
-      guard scale > 0, output <= 0x1p24 else {
+      // In float32, as ONNX and the frameworks that export it: 0.7 · 10 is 7.
+      let output = (Float(input) * Float(scale)).rounded(.down)
+      guard scale > 0, output <= Float(Resize.limit) else {
         throw GraphError(.invalidAttribute, "a resize of \(input) by \(scale)")
       }
       return Int(output)
@@ -118,7 +122,9 @@ package struct Resize: Hashable, Sendable, Codable {
       return result
     }
     result.dimensions[axis] = try x.dimensions[axis].map({ "resize(\($0),\(extent))" }) {
-      guard $0 > 0 else { throw GraphError(.invalidShape, "cannot resize an empty axis of \(x)") }
+      guard $0 > 0, $0 <= Resize.limit else {
+        throw GraphError(.invalidShape, "cannot resize an axis of \(x) that is empty or too long")
+      }
       return try output(input: $0)
     }
     return result

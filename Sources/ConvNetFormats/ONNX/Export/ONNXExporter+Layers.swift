@@ -8,12 +8,12 @@ extension ONNXExporter {
     Array(2..<rank(value)) + [1, 0]
   }
 
-  private func windowAttributes(_ window: Window) -> [ONNXAttribute] {
+  private func windowAttributes(_ window: Window, input: TensorType? = nil) -> [ONNXAttribute] {
     var attributes = [
       ints("kernel_shape", window.kernel), ints("strides", window.stride),
       ints("dilations", window.dilation),
     ]
-    switch window.padding {
+    switch input.flatMap({ window.explicitPadding(of: $0) }) ?? window.padding {
     case .valid: break
     case .same: attributes.append(text("auto_pad", "SAME_UPPER"))
     case .sameLower: attributes.append(text("auto_pad", "SAME_LOWER"))
@@ -28,7 +28,9 @@ extension ONNXExporter {
       try input(node.inputs[1], as: filterAxes(node.inputs[1])),
     ]
     if node.inputs.count > 2 { inputs.append(try input(node.inputs[2])) }
-    let attributes = windowAttributes(convolution.window) + [int("group", convolution.groups)]
+    let attributes =
+      windowAttributes(convolution.window, input: graph.type(of: node.inputs[0]))
+      + [int("group", convolution.groups)]
     finish(emit("Conv", inputs, attributes), axes: channelsFirst(node.outputs[0]))
   }
 
@@ -51,7 +53,10 @@ extension ONNXExporter {
     _ opType: String, _ window: Window, _ attributes: [ONNXAttribute] = []
   ) throws {
     let x = try input(node.inputs[0], as: channelsFirst(node.inputs[0]))
-    let all = windowAttributes(window) + attributes + [int("ceil_mode", window.roundsUp ? 1 : 0)]
+    let all =
+      windowAttributes(window, input: graph.type(of: node.inputs[0])) + attributes + [
+        int("ceil_mode", window.roundsUp ? 1 : 0)
+      ]
     finish(emit(opType, [x], all), axes: channelsFirst(node.outputs[0]))
   }
 
@@ -175,6 +180,25 @@ extension ONNXExporter {
     case .size(let size): inputs += ["", constant([size])]
     }
     finish(emit("Resize", inputs, attributes), axes: place.axes)
+  }
+}
+
+extension Window {
+  /// The padding of a channels-last input in numbers, where it does not depend on open extents: other
+  /// programs do not take `same` together with a dilation.
+  fileprivate func explicitPadding(of input: TensorType) -> Padding? {
+    guard padding == .same || padding == .sameLower, input.rank == rank + 2 else { return nil }
+    let pads = (0..<rank).map { index -> (before: Int, after: Int)? in
+      if let extent = input.dimensions[1 + index].extent {
+        return (try? axis(index, input: extent)).map { ($0.before, $0.after) }
+      }
+      guard stride[index] == 1 else { return nil }
+      let total = dilation[index] * (kernel[index] - 1)
+      let before = padding == .same ? total / 2 : total - total / 2
+      return (before, total - before)
+    }.compactMap { $0 }
+    guard pads.count == rank else { return nil }
+    return .explicit(before: pads.map(\.before), after: pads.map(\.after))
   }
 }
 

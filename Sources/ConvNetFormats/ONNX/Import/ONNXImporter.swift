@@ -5,6 +5,9 @@ import ConvNetGraph
 /// What a node reads is computed by an earlier one, an input, or stored: an initialiser or constant,
 /// whose data stay in the file until an operator says in which layout it wants them.
 final class ONNXImporter {
+  /// Constants of so few numbers are followed: scales of a resize may be computed from them.
+  private static let constantLimit = 8
+
   /// What a name stands for.
   enum Value {
     /// A value of the graph.
@@ -32,6 +35,8 @@ final class ONNXImporter {
   var builtIn: Set<String> = []
   /// Parameters and constants made of stored tensors, by name and layout.
   var madeOfStored: [String: Graph.ValueID] = [:]
+  /// The names of the initialisers.
+  let initializerNames: Set<String>
   /// How often each name is read.
   private(set) var readerCounts: [String: Int] = [:]
   /// Whether a batch-norm layer of the file normalises by its batch.
@@ -51,12 +56,11 @@ final class ONNXImporter {
     opset = Int(clamping: version)
     // Parameters keep their names, whatever nodes are called.
     builder = GraphBuilder(Graph(), reserving: source.graph.initializers.map(\.name))
-    isTrainingForm = source.graph.nodes.contains { node in
-      guard node.opType == "BatchNormalization", case .int(let mode)? = node["training_mode"] else {
-        return false
-      }
-      return mode != 0
+    let opset = opset
+    isTrainingForm = source.graph.nodes.contains {
+      $0.opType == "BatchNormalization" && $0.normalizesByBatch(opset: opset)
     }
+    initializerNames = Set(source.graph.initializers.map(\.name))
     for name in source.graph.nodes.flatMap(\.inputs) + source.graph.outputs.map(\.name) {
       readerCounts[name, default: 0] += 1
     }
@@ -144,6 +148,10 @@ final class ONNXImporter {
     // Before version 4 of the format initialisers are inputs, too; later they are defaults.
     if values[input.name] != nil { return }
     let place = "input \(FileError.quoted(input.name))"
+    guard input.name != GraphBuilder.randomKeyName else {
+      values[input.name] = .missing
+      return note("has the name that the key of dropout has here", at: place)
+    }
     guard case .tensor(let dataType, let extents) = input.type else {
       values[input.name] = .missing
       return note("is no tensor", at: place)
@@ -271,8 +279,11 @@ final class ONNXImporter {
     if let known = madeOfStored[key] { return known }
     let data = try tensor.read(permutedBy: isIdentity ? nil : axes)
     let value: Graph.ValueID
-    if data.elementType == .float32 {
+    let isConstant = role == .constant && data.count <= Self.constantLimit
+    if data.elementType == .float32, !isConstant {
       let own = parameterName(name, key)
+      // What a node of the file holds was never a parameter of the network.
+      let role = initializerNames.contains(name) ? role : .constant
       value = builder.addParameter(own, data.shape, role: role, isReserved: true)
       parameters[own] = data
     } else {
@@ -289,7 +300,7 @@ final class ONNXImporter {
   /// The initialiser's own name for its first layout.
   func parameterName(_ name: String, _ key: String) -> String {
     let isTaken = parameters[name] != nil || state[name] != nil
-    let isReserved = source.graph.initializers.contains { $0.name == name }
+    let isReserved = initializerNames.contains(name)
     return isTaken || !isReserved ? builder.uniqueName(isTaken ? key : name) : name
   }
 }
@@ -302,5 +313,15 @@ extension Tensor {
       if number.isNaN { return 0 }
       return Int64(exactly: number.rounded(.towardZero)) ?? (number < 0 ? .min : .max)
     }
+  }
+}
+
+extension ONNXNode {
+  /// Whether a batch normalisation uses its batch: before operator set 14 statistics among the results say
+  /// so, then an attribute.
+  func normalizesByBatch(opset: Int) -> Bool {
+    guard opset >= 14 else { return outputs.dropFirst().contains { !$0.isEmpty } }
+    guard case .int(let mode)? = self["training_mode"] else { return false }
+    return mode != 0
   }
 }

@@ -46,7 +46,13 @@ extension ONNXOperators {
     }
     let binary: [String: BinaryFunction] = ["Sub": .subtract, "Mul": .multiply, "Div": .divide]
     for (name, function) in binary {
-      table[name] = one { node in try node.combine(function, node.input(0), node.aligned(1)) }
+      table[name] = one { node in
+        let roles = [0, 1].map {
+          name == "Mul" ? node.role($0, ".weight", .normalizationScale) : .constant
+        }
+        return try node.combine(
+          function, node.input(0, role: roles[0]), node.aligned(1, role: roles[1]))
+      }
     }
     for (name, comparison) in comparisons {
       table[name] = one { node in
@@ -89,7 +95,7 @@ extension ONNXOperators {
   private static func add(_ node: ONNXNodeImporter) throws -> Graph.ValueID {
     let roles = try [0, 1].map { index -> ParameterRole in
       guard node.isOwn(index), try node.type(index).rank == 1, !node.isOwn(1 - index) else {
-        return .constant
+        return node.role(index, ".bias", .normalizationShift)
       }
       return node.isProduct(try node.input(1 - index)) ? .bias : .constant
     }
@@ -101,15 +107,18 @@ extension ONNXOperators {
   private static func power(_ node: ONNXNodeImporter) throws -> Graph.ValueID {
     let base = try node.input(0)
     let type = node.builder.type(of: base).elementType
-    if type == .float32, try node.type(1).rank == 0 || node.type(1).shape?.count == 1,
-      try node.stored(1)?.doubles == [2]
+    if type == .float32, try node.type(1).rank <= node.rank(base),
+      try node.type(1).shape?.count == 1, try node.stored(1)?.doubles == [2]
     {
       return try node.map(.square, base)
     }
     var exponent = try node.aligned(1)
-    if node.builder.type(of: exponent).elementType != type {
-      exponent = try node.add(.cast(type), exponent)
+    let exponentType = node.builder.type(of: exponent).elementType
+    if exponentType.isFloatingPoint, !type.isFloatingPoint {
+      let numbers = try [base, exponent].map { try node.add(.cast(.float64), $0) }
+      return try node.add(.cast(type), node.combine(.power, numbers[0], numbers[1]))
     }
+    if exponentType != type { exponent = try node.add(.cast(type), exponent) }
     return try node.combine(.power, base, exponent)
   }
 
@@ -124,6 +133,7 @@ extension ONNXOperators {
     let x = try node.input(0)
     let type = node.builder.type(of: x).elementType
     if type == .float32 { return try node.map(.absolute, x) }
+    if type == .uint8 { return x }
     return try node.combine(.maximum, x, node.combine(.subtract, node.constant(0, type), x))
   }
 
@@ -138,9 +148,13 @@ extension ONNXOperators {
         return try node.map(clip(low: min(low, high), high: high), x)
       }
     }
+    func bound(_ index: Int, _ name: String) throws -> Graph.ValueID? {
+      if node.has(index) { return try node.input(index) }
+      return try node.float(name).map { try node.constant($0, type) }
+    }
     var result = x
-    if node.has(1) { result = try node.combine(.maximum, result, node.input(1)) }
-    if node.has(2) { result = try node.combine(.minimum, result, node.input(2)) }
+    if let low = try bound(1, "min") { result = try node.combine(.maximum, result, low) }
+    if let high = try bound(2, "max") { result = try node.combine(.minimum, result, high) }
     return result
   }
 
@@ -185,6 +199,12 @@ extension ONNXNodeImporter {
     let first = builder.type(of: try input(0))
     return try trailing(
       operand, count: first.rank - self.axis(axis, of: first) - rank(operand))
+  }
+
+  /// The role of an operand that is an initialiser of the node's own with a name that tells: exporters
+  /// write normalisations as factors and terms.
+  func role(_ index: Int, _ suffix: String, _ role: ParameterRole) -> ParameterRole {
+    isOwn(index) && node.inputs[index].hasSuffix(suffix) ? role : .constant
   }
 
   /// A value with axes of extent 1 behind its own.

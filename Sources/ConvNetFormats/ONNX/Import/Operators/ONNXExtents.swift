@@ -221,7 +221,11 @@ extension ONNXNodeImporter {
     let scales = zip(sizes, extents).map { Double($0) / Double($1) }
     let scale = (isSmallest ? scales.min() : scales.max()) ?? 1
     let wanted = extents.map { (Double($0) * scale).rounded() }
-    guard zip(wanted, extents).allSatisfy({ (Double($1) * scale).rounded(.down) == $0 }) else {
+    guard
+      zip(wanted, extents).allSatisfy({
+        Double((Float($1) * Float(scale)).rounded(.down)) == $0
+      })
+    else {
       return try resized(x, resize, axes, sizes: wanted.map { Int($0) })
     }
     return try resized(x, resize, axes, scales: axes.map { _ in scale })

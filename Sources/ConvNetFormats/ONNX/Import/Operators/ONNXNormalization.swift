@@ -22,11 +22,13 @@ extension ONNXOperators {
     if try node.opset < 9 && node.int("spatial", default: 1) == 0 {
       throw node.unsupported("statistics for every position (spatial = 0)")
     }
-    let isTraining = try node.opset >= 14 && node.bool("training_mode")
+    let isTraining = node.node.normalizesByBatch(opset: node.opset)
     let extra = node.node.outputs.dropFirst().contains {
       !$0.isEmpty && node.importer.readerCounts[$0, default: 0] > 0
     }
-    if extra && !isTraining { throw node.unsupported("statistics as results of inference") }
+    if extra && node.opset < 14 {
+      throw node.unsupported("statistics as results before operator set 14")
+    }
     let x = try node.input(0)
     guard node.rank(x) >= 2 else { throw node.malformed("an input without channels") }
     let scale = try node.input(1, role: .normalizationScale)

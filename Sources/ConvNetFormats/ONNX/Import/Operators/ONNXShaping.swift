@@ -58,8 +58,8 @@ extension ONNXOperators {
   private static func dropout(_ node: ONNXNodeImporter) throws -> [ONNXImporter.Value] {
     let x = try node.input(0)
     let rate = try node.float("ratio") ?? node.number(1) ?? 0.5
-    let mask = node.node.outputs.count > 1 && !node.node.outputs[1].isEmpty
-    if mask {
+    let mask = node.node.outputs.count > 1 ? node.node.outputs[1] : ""
+    if node.importer.readerCounts[mask, default: 0] > 0 {
       if try node.has(2) && node.number(2) != 0 && rate != 0 {
         throw node.unsupported("the mask of elements that training drops")
       }
@@ -68,14 +68,15 @@ extension ONNXOperators {
       return [.computed(x), .computed(try node.deferred(.fill(truth), extents))]
     }
     guard node.builder.type(of: x).elementType == .float32, rate > 0, rate < 1 else {
-      return [.computed(x)]
+      return [.computed(x), .missing]
     }
     let builder = node.builder
     let stream = builder.graph.nodes.count {
       if case .dropout = $0.operation { true } else { false }
     }
     let key = builder.randomKey()
-    return [.computed(try node.add(.dropout(Dropout(rate: rate, stream: stream)), x, key))]
+    let dropped = try node.add(.dropout(Dropout(rate: rate, stream: stream)), x, key)
+    return [.computed(dropped), .missing]
   }
 
   /// The axes before one as the first, the others as the second.
@@ -179,7 +180,9 @@ extension ONNXOperators {
     let x = try node.input(0)
     let type = node.builder.type(of: x)
     let given = try node.axes(operand: 1)?.map { try node.axis($0, of: type) }
-    let removed = given ?? type.dimensions.indices.filter { type.dimensions[$0] == .fixed(1) }
+    let removed =
+      given.flatMap { $0.isEmpty ? nil : $0 }
+      ?? type.dimensions.indices.filter { type.dimensions[$0] == .fixed(1) }
     let kept = type.dimensions.indices.filter { !removed.contains($0) }
     return try node.add(.reshape(Reshape(kept.map { .copy($0) })), x)
   }
