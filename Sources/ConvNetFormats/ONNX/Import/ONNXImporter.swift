@@ -279,7 +279,9 @@ final class ONNXImporter {
     if let known = madeOfStored[key] { return known }
     let data = try tensor.read(permutedBy: isIdentity ? nil : axes)
     let value: Graph.ValueID
-    let isConstant = role == .constant && data.count <= Self.constantLimit
+    let isConstant =
+      role == .constant && data.count <= Self.constantLimit
+      && (data.shape.rank == 0 || !initializerNames.contains(name))
     if data.elementType == .float32, !isConstant {
       let own = parameterName(name, key)
       // What a node of the file holds was never a parameter of the network.

@@ -26,8 +26,9 @@ extension ONNXOperators {
     let extra = node.node.outputs.dropFirst().contains {
       !$0.isEmpty && node.importer.readerCounts[$0, default: 0] > 0
     }
-    if extra && node.opset < 14 {
-      throw node.unsupported("statistics as results before operator set 14")
+    if extra && (!isTraining || node.opset < 14) {
+      throw node.unsupported(
+        "statistics as results, other than of training from operator set 14 on")
     }
     let x = try node.input(0)
     guard node.rank(x) >= 2 else { throw node.malformed("an input without channels") }
