@@ -18,14 +18,6 @@ public enum ModelFormat: String, Sendable, Hashable, CaseIterable {
     }
   }
 
-  /// Whether files hold the network and not only its numbers.
-  public var holdsGraph: Bool {
-    switch self {
-    case .saved, .onnx: true
-    case .pyTorch: false
-    }
-  }
-
   /// The format of a file that exists, by its contents.
   ///
   /// - Throws: `FileError` where it is none of these.

@@ -50,7 +50,7 @@ struct KnownValues {
     case .reshape, .reshapeLike, .deferred(.reshape): return known[0].elements
     case .transpose(let transpose):
       let strides = known[0].shape.strides
-      return shape.positions(strides: transpose.permutation.map { strides[$0] }).map {
+      return shape.indices(strides: transpose.permutation.map { strides[$0] }).map {
         known[0].elements[$0]
       }
     case .cast(let type): return known[0].elements.map { $0.cast(to: type) }
@@ -133,26 +133,7 @@ struct KnownValues {
 extension KnownTensor {
   /// The elements stretched to a shape by the rule of `TensorType.broadcast`.
   func stretched(to target: Shape) -> [Element] {
-    guard target != shape else { return elements }
-    let missing = target.rank - shape.rank
-    let own = shape.strides
-    let strides = target.dimensions.indices.map { axis in
-      axis < missing || shape[axis - missing] == 1 ? 0 : own[axis - missing]
-    }
-    return target.positions(strides: strides).map { elements[$0] }
-  }
-}
-
-extension Shape {
-  /// For every position in row-major order its offset with the given strides.
-  func positions(strides: [Int]) -> [Int] {
-    // Beside an extent of 0 others may be beyond counting.
-    guard !dimensions.contains(0) else { return [] }
-    var offsets = [0]
-    for (extent, stride) in zip(dimensions, strides) {
-      offsets = offsets.flatMap { offset in (0..<extent).map { offset + $0 * stride } }
-    }
-    return offsets
+    shape.indices(stretchedTo: target).map { elements[$0] }
   }
 }
 

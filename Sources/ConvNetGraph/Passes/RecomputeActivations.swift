@@ -38,7 +38,7 @@ package struct RecomputeActivations: GraphPass {
         }
       }
     }
-    graph.nodes = graph.nodes.enumerated().flatMap { (repetitions[$0.offset] ?? []) + [$0.element] }
+    graph.insert(repetitions)
     return graph
   }
 

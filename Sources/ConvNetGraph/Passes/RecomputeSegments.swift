@@ -155,14 +155,17 @@ private struct ForwardPass {
         result.nodes[reader].inputs = result.nodes[reader].inputs.map { again[$0] ?? $0 }
       }
     }
-    result.nodes = result.nodes.enumerated().flatMap {
-      (repetitions[$0.offset] ?? []) + [$0.element]
-    }
+    result.insert(repetitions)
     return result
   }
 }
 
 extension Graph {
+  /// Puts nodes right before others, given by their indices.
+  mutating func insert(_ inserted: [Int: [Node]]) {
+    nodes = nodes.enumerated().flatMap { (inserted[$0.offset] ?? []) + [$0.element] }
+  }
+
   /// For every value the nodes that read its data, in order, and before them −1 where it is handed out;
   /// operands that lend only their shape don't count.
   package var dataReaders: [[Int]] {

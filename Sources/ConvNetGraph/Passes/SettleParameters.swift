@@ -77,7 +77,7 @@ extension Tensor {
     let strides = shape.strides
     var result = Tensor(zeros: target)
     let starts = Shape(Array(target.dimensions.prefix(moved)))
-      .positions(strides: permutation.prefix(moved).map { strides[$0] })
+      .indices(strides: permutation.prefix(moved).map { strides[$0] })
     unsafe withBytes { source in
       unsafe result.withMutableBytes { bytes in
         let byteCount = run * 4
