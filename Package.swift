@@ -21,6 +21,7 @@ let package = Package(
     .library(name: "OpenBLAS", targets: ["OpenBLAS"]),
     .library(name: "ConvNet", targets: ["ConvNet"]),
     .library(name: "ConvNetReference", targets: ["ConvNetReference"]),
+    .library(name: "ConvNetImages", targets: ["ConvNetImages"]),
     .executable(name: "convnet", targets: ["ConvNetTool"]),
   ],
   dependencies: [
@@ -38,6 +39,12 @@ let package = Package(
     .systemLibrary(
       name: "CConvNetZlib", path: "Modules/Zlib", pkgConfig: "zlib",
       providers: [.apt(["zlib1g-dev"]), .yum(["zlib-devel"])]),
+    .systemLibrary(
+      name: "CConvNetTurboJPEG", path: "Modules/TurboJPEG", pkgConfig: "libturbojpeg",
+      providers: [.apt(["libturbojpeg0-dev"]), .yum(["turbojpeg-devel"])]),
+    .systemLibrary(
+      name: "CConvNetPNG", path: "Modules/PNG", pkgConfig: "libpng",
+      providers: [.apt(["libpng-dev"]), .yum(["libpng-devel"])]),
 
     .target(name: "OpenBLAS", dependencies: ["CConvNetOpenBLAS"], swiftSettings: strict),
     .target(
@@ -58,9 +65,17 @@ let package = Package(
     .target(
       name: "ConvNetTraining",
       dependencies: [
-        "ConvNetGraph", "ConvNetEngine", "ConvNetLAPACK", "OpenBLAS", "CConvNetLoops",
+        "ConvNetGraph", "ConvNetEngine", "ConvNetFormats", "ConvNetLAPACK", "OpenBLAS",
+        "CConvNetLoops", "CConvNetThreads",
       ],
       swiftSettings: strict),
+    .target(
+      name: "ConvNetImages",
+      dependencies: [
+        "ConvNetGraph", "ConvNetFormats", "ConvNetTraining", "CConvNetLoops", "CConvNetTurboJPEG",
+        "CConvNetPNG",
+      ],
+      swiftSettings: memorySafe),
     .target(
       name: "ConvNet",
       dependencies: [
@@ -68,10 +83,12 @@ let package = Package(
         "CConvNetLoops",
       ],
       swiftSettings: strict),
+    .target(
+      name: "ConvNetExperiments", dependencies: ["ConvNet"], swiftSettings: strict),
     .executableTarget(
       name: "ConvNetTool",
       dependencies: [
-        "ConvNet", "ConvNetReference", "OpenBLAS",
+        "ConvNet", "ConvNetReference", "ConvNetImages", "ConvNetExperiments", "OpenBLAS",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -106,6 +123,12 @@ let package = Package(
       dependencies: [
         "ConvNetFormats", "ConvNetGraph", "ConvNetReference", "ConvNetTestSupport", "CConvNetZlib",
       ],
+      swiftSettings: strict),
+    .testTarget(
+      name: "ConvNetImagesTests", dependencies: ["ConvNetImages", "ConvNetTraining"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "ConvNetExperimentsTests", dependencies: ["ConvNetExperiments", "ConvNet"],
       swiftSettings: strict),
     .testTarget(
       name: "ConvNetToolTests", dependencies: ["ConvNetTool", "ConvNet", "ConvNetReference"],

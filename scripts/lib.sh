@@ -6,7 +6,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
 # What Debian and its relatives call the libraries the package builds on, and its first data set.
-readonly library_packages=(libopenblas-dev liblapacke-dev zlib1g-dev pkg-config)
+readonly library_packages=(
+  libopenblas-dev liblapacke-dev zlib1g-dev libturbojpeg0-dev libpng-dev pkg-config)
 readonly data_packages=(dataset-fashion-mnist)
 
 say() { printf '\n== %s\n' "$*" >&2; }
@@ -39,9 +40,12 @@ is_installed() {
 # Installs those of the named Debian packages that are missing, where that is allowed.
 install_packages() {
   if ! command -v dpkg-query >/dev/null; then
-    if command -v pkg-config >/dev/null && pkg-config --exists openblas lapacke zlib; then return; fi
-    fail "this is not Debian; install OpenBLAS, LAPACKE and zlib with headers, and pkg-config" \
-      "(Fedora: dnf install openblas-devel lapack-devel zlib-devel pkgconf)"
+    if command -v pkg-config >/dev/null && pkg-config --exists openblas lapacke zlib libturbojpeg libpng; then
+      return
+    fi
+    fail "this is not Debian; install OpenBLAS, LAPACKE, zlib, libjpeg-turbo and libpng with headers," \
+      "and pkg-config (Fedora: dnf install openblas-devel lapack-devel zlib-devel turbojpeg-devel" \
+      "libpng-devel pkgconf)"
   fi
   local missing=() package
   for package in "$@"; do

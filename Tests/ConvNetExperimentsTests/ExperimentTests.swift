@@ -1,0 +1,4 @@
+import ConvNetExperiments
+import Testing
+
+@Suite struct ExperimentTests {}

@@ -1,0 +1,4 @@
+import ConvNetImages
+import Testing
+
+@Suite struct ImageTests {}
