@@ -17,14 +17,14 @@ extension Network {
   /// Describes the network for images and classes of labelled data.
   ///
   /// - Throws: `TrainingError` where images are not square, `GraphError` where they are too small.
-  public func graph(for data: TrainingData, batchNormalization: Bool = true) throws -> Graph {
-    let shape = data.images.shape
-    guard shape[1] == shape[2] else {
+  public func graph(for data: any ImageSource, batchNormalization: Bool = true) throws -> Graph {
+    let shape = data.imageShape
+    guard shape[0] == shape[1] else {
       throw TrainingError(
-        .invalidData, "\(rawValue) takes square images, not \(shape[1]) × \(shape[2])")
+        .invalidData, "\(rawValue) takes square images, not \(shape[0]) × \(shape[1])")
     }
     return try graph(
       classes: data.classCount, batchNormalization: batchNormalization, size: shape[1],
-      channels: shape[3])
+      channels: shape[2])
   }
 }

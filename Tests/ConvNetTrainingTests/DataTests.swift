@@ -13,15 +13,15 @@ import Testing
 
   func assemble(
     _ data: TrainingData, _ samples: [Int], normalization: Normalization? = nil,
-    augmentation: Augmentation? = nil, random: Philox? = nil, lanes: Int = 1
+    augmentation: Augmentation? = nil, epoch: EpochKey? = nil, lanes: Int = 1
   ) throws -> [Float] {
     let assembler = try BatchAssembler(
       data: data, normalization: normalization, augmentation: augmentation)
     let count = data.images.count / data.count
     var output = [Float](repeating: .nan, count: samples.count * count)
     let lanes = try Lanes(count: lanes)
-    output.withUnsafeMutableBufferPointer {
-      assembler.assemble(samples[...], into: $0, random: random, lanes: lanes)
+    try output.withUnsafeMutableBufferPointer {
+      try assembler.assemble(samples[...], into: $0, in: epoch, lanes: lanes)
     }
     return output
   }
@@ -91,10 +91,10 @@ import Testing
     let image = try assemble(data(), [1])
     var seen: Set<Augmentation.Change> = []
     for epoch in 0..<200 {
-      let random = Augmentation.random(seed: 4, epoch: epoch)
-      let change = augmentation.change(sample: 1, random: random)
+      let key = EpochKey(seed: 4, epoch: epoch)
+      let change = augmentation.change(sample: 1, random: Augmentation.random(key))
       seen.insert(change)
-      let found = try assemble(data(), [1], augmentation: augmentation, random: random)
+      let found = try assemble(data(), [1], augmentation: augmentation, epoch: key)
       for h in 0..<2 {
         for w in 0..<3 {
           for c in 0..<2 {
@@ -117,9 +117,9 @@ import Testing
       (0..<count * 1024).map { UInt8(truncatingIfNeeded: $0 &* 7) }, shape: [count, 32, 32, 1])
     let data = try TrainingData(
       images: images, labels: [Int64](repeating: 0, count: count), classCount: 1)
-    let (order, random) = (Array((0..<count).reversed()), Augmentation.random(seed: 1, epoch: 2))
+    let (order, epoch) = (Array((0..<count).reversed()), EpochKey(seed: 1, epoch: 2))
     let found = try [1, 2].map {
-      try assemble(data, order, augmentation: .light, random: random, lanes: $0)
+      try assemble(data, order, augmentation: .light, epoch: epoch, lanes: $0)
     }
     #expect(found[0] == found[1])
   }
@@ -128,10 +128,12 @@ import Testing
     let data = try TrainingData(
       images: Tensor(zeros: [100, 1, 1, 1]), labels: [Int64](repeating: 0, count: 100),
       classCount: 1)
-    let order = data.order(seed: 1, epoch: 3)
+    let order = data.order(of: EpochKey(seed: 1, epoch: 3))
     #expect(order.sorted() == Array(0..<100))
-    #expect(order == data.order(seed: 1, epoch: 3))
-    #expect(order != data.order(seed: 1, epoch: 4) && order != data.order(seed: 2, epoch: 3))
+    #expect(order == data.order(of: EpochKey(seed: 1, epoch: 3)))
+    #expect(
+      order != data.order(of: EpochKey(seed: 1, epoch: 4))
+        && order != data.order(of: EpochKey(seed: 2, epoch: 3)))
     #expect(data.stepCount(batchSize: 32) == 3)
     #expect(data.stepCount(batchSize: 32, remainder: .keep) == 4)
     #expect(data.stepCount(batchSize: 50, remainder: .keep) == 2)

@@ -24,9 +24,7 @@ public struct Augmentation: Hashable, Sendable {
   }
 
   /// The generator of an epoch.
-  package static func random(seed: UInt64, epoch: Int) -> Philox {
-    Philox(seed: seed, purpose: "augmentation of epoch \(epoch)")
-  }
+  package static func random(_ epoch: EpochKey) -> Philox { epoch.random("augmentation") }
 
   /// The change of one sample.
   package func change(sample: Int, random: Philox) -> Change {

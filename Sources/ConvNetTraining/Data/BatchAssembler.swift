@@ -1,9 +1,10 @@
 package import ConvNetEngine
-package import ConvNetGraph
+import ConvNetGraph
+import Synchronization
 
 /// Writes normalised and perhaps augmented images of a batch where the network reads them.
 package struct BatchAssembler {
-  let data: TrainingData
+  let data: any ImageSource
   let augmentation: Augmentation?
   private let factors: [Float]
   private let offsets: [Float]
@@ -17,10 +18,10 @@ package struct BatchAssembler {
   ///
   /// - Throws: `TrainingError` where the normalisation has another number of channels.
   package init(
-    data: TrainingData, normalization: Normalization?, augmentation: Augmentation? = nil
+    data: any ImageSource, normalization: Normalization?, augmentation: Augmentation? = nil
   ) throws {
     let normalization =
-      normalization ?? .scaling(data.images.elementType, channels: data.channels)
+      normalization ?? .scaling(data.elementType, channels: data.channels)
     guard normalization.mean.count == data.channels else {
       throw TrainingError(
         .invalidData,
@@ -40,12 +41,13 @@ package struct BatchAssembler {
   /// - Parameters:
   ///   - output: room for exactly these images.
   ///   - samples: which ones, in order.
-  ///   - random: the generator of the epoch's augmentation; without it images stay as they are.
+  ///   - epoch: the pass of a training; without it nothing is random and images stay as they are.
+  /// - Throws: the error of the first of these samples that cannot be read.
   package func assemble(
     _ samples: ArraySlice<Int>, into output: UnsafeMutableBufferPointer<Float>,
-    random: Philox? = nil, lanes: Lanes
-  ) {
-    let imageCount = data.imageCount
+    in epoch: EpochKey? = nil, lanes: Lanes
+  ) throws {
+    let imageCount = data.imageShape.count
     guard output.count == samples.count * imageCount else {
       fatalError("A batch of \(samples.count) × \(imageCount) does not fill \(output.count).")
     }
@@ -53,24 +55,34 @@ package struct BatchAssembler {
     let isSmall = output.count < Self.parallelCount
     let perPiece = isSmall ? samples.count : Self.imagesPerPiece
     let pieces = (samples.count + perPiece - 1) / perPiece
-    data.images.withBytes { bytes in
-      guard let base = bytes.baseAddress else { return }
-      // Pieces write disjoint images and read what nobody changes.
-      nonisolated(unsafe) let (source, start) = (base, start)
-      lanes.run(pieces: pieces) { piece, _ in
-        for i in piece * perPiece..<min((piece + 1) * perPiece, samples.count) {
-          let sample = samples[samples.startIndex + i]
-          let change = random.flatMap { augmentation?.change(sample: sample, random: $0) }
-          let destination = start + i * imageCount
-          switch data.images.elementType {
-          case .uint8:
-            let image = source.assumingMemoryBound(to: UInt8.self) + sample * imageCount
-            write(image, change, to: destination) { Float($0) }
-          default:
-            let image = source.assumingMemoryBound(to: Float.self) + sample * imageCount
-            write(image, change, to: destination) { $0 }
-          }
+    let failure = Mutex<(place: Int, error: any Error)?>(nil)
+    // Pieces write disjoint images and read what nobody changes.
+    nonisolated(unsafe) let first = start
+    lanes.run(pieces: pieces) { piece, _ in
+      for i in piece * perPiece..<min((piece + 1) * perPiece, samples.count) {
+        do {
+          try assemble(
+            samples[samples.startIndex + i], in: epoch, to: first + i * imageCount)
+        } catch {
+          failure.withLock { if i < $0?.place ?? .max { $0 = (i, error) } }
         }
+      }
+    }
+    if let failure = failure.withLock({ $0 }) { throw failure.error }
+  }
+
+  /// One image of a batch.
+  private func assemble(
+    _ sample: Int, in epoch: EpochKey?, to output: UnsafeMutablePointer<Float>
+  ) throws {
+    let change = epoch.flatMap {
+      augmentation?.change(sample: sample, random: Augmentation.random($0))
+    }
+    try data.withPixels(of: sample, in: epoch) { bytes in
+      guard let base = bytes.baseAddress else { return }
+      switch data.elementType {
+      case .uint8: write(base.assumingMemoryBound(to: UInt8.self), change, to: output) { Float($0) }
+      default: write(base.assumingMemoryBound(to: Float.self), change, to: output) { $0 }
       }
     }
   }
@@ -81,8 +93,8 @@ package struct BatchAssembler {
     _ image: UnsafePointer<Element>, _ change: Augmentation.Change?,
     to output: UnsafeMutablePointer<Float>, _ number: (Element) -> Float
   ) {
-    let shape = data.images.shape
-    let (height, width, channels) = (shape[1], shape[2], shape[3])
+    let shape = data.imageShape
+    let (height, width, channels) = (shape[0], shape[1], shape[2])
     factors.withUnsafeBufferPointer { factors in
       offsets.withUnsafeBufferPointer { offsets in
         guard let change, change != Augmentation.Change() else {

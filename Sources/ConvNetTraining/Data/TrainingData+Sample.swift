@@ -12,7 +12,7 @@ extension TrainingData {
     let chosen = (0..<count).map { $0 * self.count / count }
     var part = Tensor(
       zeros: Shape([count] + images.shape.dimensions.dropFirst()), elementType: images.elementType)
-    let bytesPerImage = imageCount * images.elementType.byteCount
+    let bytesPerImage = imageShape.count * images.elementType.byteCount
     part.withMutableBytes { target in
       images.withBytes { source in
         for (place, index) in chosen.enumerated() {

@@ -43,15 +43,6 @@ public struct TrainingData: Sendable {
     self.classNames = classNames
   }
 
-  /// The number of samples.
-  public var count: Int { labels.count }
-
-  /// Elements of one image.
-  package var imageCount: Int { images.shape.dimensions.dropFirst().reduce(1, *) }
-
-  /// The number of channels.
-  package var channels: Int { images.shape[3] }
-
   /// The mean and population standard deviation of each channel over all pixels, computed in Double in
   /// two passes; a constant channel gets the deviation 1.
   ///

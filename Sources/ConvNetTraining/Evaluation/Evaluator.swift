@@ -42,15 +42,14 @@ public final class Evaluator {
   /// Loss, accuracy and confusion of all samples, the last smaller batch included.
   ///
   /// - Throws: `TrainingError` where the data do not fit the model.
-  public func evaluate(_ data: TrainingData) throws -> Evaluation {
+  public func evaluate(_ data: any ImageSource) throws -> Evaluation {
     try ports.check(data)
     let assembler = try BatchAssembler(data: data, normalization: model.normalization)
     var result = Evaluation(classCount: data.classCount)
     let order = Array(0..<data.count)
     for start in stride(from: 0, to: data.count, by: batchSize) {
       let samples = order[start..<min(start + batchSize, data.count)]
-      let execution = try execution(
-        for: Shape([samples.count] + data.images.shape.dimensions.dropFirst()))
+      let execution = try execution(for: data.batchShape(samples.count))
       try execution.load(samples, assembler, lanes: lanes)
       try execution.run(seed: 0, step: 0)
       let loss = try execution.loss()

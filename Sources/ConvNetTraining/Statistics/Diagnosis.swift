@@ -14,7 +14,7 @@ extension Model {
   /// - Returns: the layers in the order of the network.
   /// - Throws: `TrainingError`, `GraphError` or `PlanError` where the data do not fit.
   public func diagnose(
-    on data: TrainingData, batchSize: Int = 128, lanes: Lanes = .shared
+    on data: any ImageSource, batchSize: Int = 128, lanes: Lanes = .shared
   ) throws -> [LayerDiagnosis] {
     var collector = try StatisticsCollector(self, includesFrozen: true, lanes: lanes)
     try collector.run(data, batchSize: batchSize)

@@ -13,7 +13,7 @@ extension FoldingDrift {
   /// - Throws: `TrainingError`, `GraphError` or `PlanError` where the data do not fit.
   public static func measure(
     _ model: Model, _ folding: (model: Model, report: FoldBatchNormalization.Report),
-    on data: TrainingData, lanes: Lanes = .shared
+    on data: any ImageSource, lanes: Lanes = .shared
   ) throws -> [FoldingDrift] {
     let inputs = try ResolveMode(.inference).apply(to: model.graph).inputs
     guard inputs.count == 1 else {
@@ -23,9 +23,9 @@ extension FoldingDrift {
       )
     }
     let assembler = try BatchAssembler(data: data, normalization: model.normalization)
-    var images = Tensor(zeros: data.images.shape)
-    images.withMutableBytes { bytes in
-      assembler.assemble(
+    var images = Tensor(zeros: data.batchShape(data.count))
+    try images.withMutableBytes { bytes in
+      try assembler.assemble(
         Array(0..<data.count)[...], into: bytes.assumingMemoryBound(to: Float.self), lanes: lanes)
     }
     return try measure(model, folding, inputs: [inputs[0].name: images], lanes: lanes)

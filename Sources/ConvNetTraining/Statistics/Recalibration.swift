@@ -18,7 +18,7 @@ extension Model {
   /// - Throws: `TrainingError` where there are too few samples or a layer's statistics are not finite,
   ///   `GraphError` or `PlanError` where the data do not fit; the model is unchanged then.
   public mutating func recalibrate(
-    on data: TrainingData, batchSize: Int = 128, lanes: Lanes = .shared
+    on data: any ImageSource, batchSize: Int = 128, lanes: Lanes = .shared
   ) throws {
     var collector = try StatisticsCollector(self, includesFrozen: false, lanes: lanes)
     try collector.run(data, batchSize: batchSize)

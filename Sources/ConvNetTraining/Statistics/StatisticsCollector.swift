@@ -51,7 +51,7 @@ struct StatisticsCollector {
   }
 
   /// Runs all samples in batches whose sizes differ by one at most, so that none is left with one sample.
-  mutating func run(_ data: TrainingData, batchSize: Int) throws {
+  mutating func run(_ data: any ImageSource, batchSize: Int) throws {
     guard batchSize >= 1 else {
       throw TrainingError(.invalidOption, "a batch cannot have \(batchSize) images")
     }
@@ -60,10 +60,10 @@ struct StatisticsCollector {
     let parts = (data.count + batchSize - 1) / batchSize
     let lanes = lanes
     for samples in Accumulation(steps: max(parts, 1)).parts(of: data.count) {
-      let shape = Shape([samples.count] + data.images.shape.dimensions.dropFirst())
+      let shape = data.batchShape(samples.count)
       try run(shape: shape) { workspace, input in
         try workspace.withInput(input) { bytes in
-          assembler.assemble(
+          try assembler.assemble(
             order[samples], into: bytes.assumingMemoryBound(to: Float.self), lanes: lanes)
         }
       }

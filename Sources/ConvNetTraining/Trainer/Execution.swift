@@ -36,7 +36,7 @@ struct TrainingPorts: Sendable {
   }
 
   /// Refuses data of another number of classes.
-  func check(_ data: TrainingData) throws {
+  func check(_ data: any ImageSource) throws {
     guard data.classCount == classCount else {
       throw TrainingError(
         .invalidData,
@@ -76,11 +76,12 @@ final class Execution {
 
   /// Puts images and labels of some samples into the inputs.
   func load(
-    _ samples: ArraySlice<Int>, _ assembler: BatchAssembler, random: Philox? = nil, lanes: Lanes
+    _ samples: ArraySlice<Int>, _ assembler: BatchAssembler, in epoch: EpochKey? = nil,
+    lanes: Lanes
   ) throws {
     try workspace.withInput(ports.images) { bytes in
-      assembler.assemble(
-        samples, into: bytes.assumingMemoryBound(to: Float.self), random: random, lanes: lanes)
+      try assembler.assemble(
+        samples, into: bytes.assumingMemoryBound(to: Float.self), in: epoch, lanes: lanes)
     }
     let (labels, classes) = (assembler.data.labels, ports.classCount)
     try workspace.withInput(Loss.labelsName) { bytes in

@@ -57,7 +57,7 @@ public struct Recipe: Hashable, Sendable {
   ///
   /// - Throws: as `Trainer.init`.
   public func trainer(
-    for model: Model, data: TrainingData, seed: UInt64, lanes: Lanes = .shared
+    for model: Model, data: any ImageSource, seed: UInt64, lanes: Lanes = .shared
   ) throws -> Trainer {
     let steps = data.stepCount(batchSize: batchSize)
     return try Trainer(

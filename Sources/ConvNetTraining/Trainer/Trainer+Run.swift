@@ -1,18 +1,5 @@
 import ConvNetGraph
 
-extension TrainingData {
-  /// Steps of an epoch.
-  public func stepCount(batchSize: Int, remainder: RemainderPolicy = .drop) -> Int {
-    let filled = count / max(batchSize, 1)
-    return remainder == .keep && filled * batchSize < count ? filled + 1 : filled
-  }
-
-  /// The order of an epoch's samples: a permutation drawn from (seed, epoch).
-  package func order(seed: UInt64, epoch: Int) -> [Int] {
-    Philox(seed: seed, purpose: "order of epoch \(epoch)").permutation(count)
-  }
-}
-
 extension Trainer {
   /// Learns from all data, in another order each epoch.
   ///
@@ -28,7 +15,7 @@ extension Trainer {
   ///   where the loss or a gradient is not finite; the model is as before that step then.
   @discardableResult
   public func run(
-    epochs: Int, data: TrainingData, validation: TrainingData? = nil,
+    epochs: Int, data: any ImageSource, validation: (any ImageSource)? = nil,
     remainder: RemainderPolicy = .drop, progress: (TrainingProgress) -> Void = { _ in }
   ) throws -> [EpochReport] {
     try ports.check(data)
@@ -45,7 +32,7 @@ extension Trainer {
     let last = data.count - (steps - 1) * batchSize
     for size in Set([min(batchSize, data.count), min(batchSize, last)]) where epochs > 0 {
       for part in accumulation.parts(of: size) {
-        _ = try execution(for: Shape([part.count] + data.images.shape.dimensions.dropFirst()))
+        _ = try execution(for: data.batchShape(part.count))
       }
     }
     var course = Course(
@@ -60,11 +47,11 @@ extension Trainer {
 
   /// One epoch of a run.
   private func runEpoch(
-    _ assembler: BatchAssembler, course: inout Course, validation: TrainingData?,
+    _ assembler: BatchAssembler, course: inout Course, validation: (any ImageSource)?,
     progress: (TrainingProgress) -> Void
   ) throws -> EpochReport {
-    let order = assembler.data.order(seed: seed, epoch: epochCount)
-    let random = Augmentation.random(seed: seed, epoch: epochCount)
+    let epoch = EpochKey(seed: seed, epoch: epochCount)
+    let order = assembler.data.order(of: epoch)
     course.startEpoch()
     for step in 1...course.stepsPerEpoch {
       let rate = learningRate
@@ -73,9 +60,8 @@ extension Trainer {
         .map { $0.lowerBound + samples.startIndex..<$0.upperBound + samples.startIndex }
       _ = try advance(parts) { range in
         let part = order[range]
-        let execution = try execution(
-          for: Shape([part.count] + assembler.data.images.shape.dimensions.dropFirst()))
-        try execution.load(part, assembler, random: random, lanes: lanes)
+        let execution = try execution(for: assembler.data.batchShape(part.count))
+        try execution.load(part, assembler, in: epoch, lanes: lanes)
         return execution
       } observe: { execution, range, loss in
         try execution.withLogits { logits in

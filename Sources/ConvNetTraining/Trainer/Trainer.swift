@@ -177,7 +177,7 @@ public final class Trainer {
   }
 
   /// How the model, as it is now, does on labelled data: the averaged one where averages are kept.
-  public func evaluate(_ data: TrainingData) throws -> Evaluation {
+  public func evaluate(_ data: any ImageSource) throws -> Evaluation {
     try Evaluator(averagedModel ?? model, loss: loss, lanes: lanes).evaluate(data)
   }
 
