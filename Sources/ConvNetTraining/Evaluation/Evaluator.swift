@@ -22,6 +22,7 @@ public final class Evaluator {
   ///   - loss: which loss to measure; label smoothing is left out.
   ///   - batchSize: how many images are computed together; the result does not depend on it but for
   ///     rounding.
+  ///   - lanes: the threads that compute.
   /// - Throws: `GraphError` or `TrainingError` where the model is no classifier.
   public init(
     _ model: Model, loss: Loss = .softmaxCrossEntropy(), batchSize: Int = 100,
