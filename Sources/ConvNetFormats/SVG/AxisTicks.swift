@@ -77,7 +77,8 @@ struct AxisTicks {
     var first = Int((ends.lower / step - slack).rounded(.up))
     var last = Int((ends.upper / step + slack).rounded(.down))
     if rounds {
-      first = Int((ends.lower / step + slack).rounded(.down))
+      // A logarithmic axis without powers to mark never begins at 0.
+      first = max(Int((ends.lower / step + slack).rounded(.down)), scale == .linear ? .min : 1)
       last = Int((ends.upper / step - slack).rounded(.up))
       ends = (
         min(ends.lower, Self.scaled(Double(first * digit), by: exponent)),

@@ -25,7 +25,7 @@ public struct LineChart: Sendable {
     public var label: String
     /// How numbers become positions.
     public var scale: Scale
-    /// What is shown; by default all that the series hold. Lines are cut at its ends.
+    /// What is shown, where lines are cut; by default all that the series hold.
     public var range: ClosedRange<Double>?
 
     /// Makes an axis.
@@ -129,7 +129,7 @@ public struct LineChart: Sendable {
     ("#0e7fa0", "#5ccfe6"), ("#5b6472", "#a9b3c1"),
   ]
 
-  /// The rules of both schemes. Renderers that know no media queries take the light one.
+  /// The rules of both schemes; a renderer that knows no media queries takes the light one.
   private static func style(colors: Set<Int>) -> String {
     func rules(_ color: (Int) -> String, _ fixed: String) -> String {
       fixed
