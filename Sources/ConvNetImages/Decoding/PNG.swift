@@ -1,0 +1,130 @@
+import CConvNetPNG
+import ConvNetFormats
+
+/// PNG through libpng's simplified API.
+enum PNG {
+  static let signature: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
+
+  /// The chunks that make the pixels. The others are kept from libpng: it would apply gamma, and
+  /// palettes and single colours would become transparent.
+  private static let essential: Set<String> = ["IHDR", "PLTE", "IDAT", "IEND"]
+
+  /// Extents, channels and orientation; the chunks have to be complete.
+  static func header(_ bytes: [UInt8], at path: String) throws -> ImageHeader {
+    let chunks = try chunks(bytes, at: path)
+    guard let first = chunks.first, first.name == "IHDR", first.data.count == 13 else {
+      throw FileError(.malformed, "the PNG file does not begin with a header", at: path)
+    }
+    let fields = bytes[first.data]
+    func number(_ offset: Int) -> Int {
+      fields.dropFirst(offset).prefix(4).reduce(0) { $0 << 8 | Int($1) }
+    }
+    let (width, height) = (number(0), number(4))
+    let (depth, type) = (Int(fields[first.data.lowerBound + 8]), fields[first.data.lowerBound + 9])
+    let samples: [UInt8: Int] = [0: 1, 2: 3, 3: 1, 4: 2, 6: 4]
+    guard let samples = samples[type], [1, 2, 4, 8, 16].contains(depth), width > 0, height > 0,
+      max(width, height) < 1 << 31
+    else {
+      throw FileError(
+        .malformed,
+        "the PNG header is impossible: \(height) × \(width) pixels of \(depth) bits, "
+          + "colour type \(type)", at: path)
+    }
+    // Deflate makes at most 1032 bytes of one.
+    let packed = chunks.reduce(0) { $1.name == "IDAT" ? $0 + $1.data.count : $0 }
+    guard (width * samples * depth + 7) / 8 <= packed * 1032 / height else {
+      throw FileError(
+        .truncated,
+        "\(packed) bytes of data cannot hold the \(height) × \(width) pixels that the "
+          + "header declares", at: path)
+    }
+    let exif = chunks.first { $0.name == "eXIf" }
+    return ImageHeader(
+      height: height, width: width, channels: type == 0 || type == 4 ? 1 : 3,
+      orientation: exif.map { Exif.orientation(bytes[$0.data]) } ?? .upright)
+  }
+
+  /// Decodes to the channels that are stored, with 8 bits and no transparency.
+  static func decode(_ file: ImageFile) throws -> PixelImage {
+    var essence = signature
+    essence.reserveCapacity(file.bytes.count)
+    for chunk in try chunks(file.bytes, at: file.path) where essential.contains(chunk.name) {
+      essence += file.bytes[(chunk.data.lowerBound - 8)..<(chunk.data.upperBound + 4)]
+    }
+    let header = file.header
+    var image = unsafe png_image()
+    unsafe image.version = png_uint_32(PNG_IMAGE_VERSION)
+    // libpng keeps the image's address and that of the bytes from the first call to the last.
+    return try unsafe essence.withUnsafeBytes { bytes in
+      try unsafe withUnsafeMutablePointer(to: &image) { image in
+        defer { unsafe png_image_free(image) }
+        guard
+          unsafe png_image_begin_read_from_memory(image, bytes.baseAddress, bytes.count) != 0,
+          unsafe image.pointee.width == header.width, unsafe image.pointee.height == header.height
+        else { throw unsafe error(image, at: file.path) }
+        // Otherwise 16 bits were taken for linear light.
+        unsafe image.pointee.flags |= png_uint_32(PNG_IMAGE_FLAG_16BIT_sRGB)
+        let hasAlpha = unsafe image.pointee.format & png_uint_32(PNG_FORMAT_FLAG_ALPHA) != 0
+        unsafe image.pointee.format =
+          png_uint_32(header.channels == 3 ? PNG_FORMAT_FLAG_COLOR : 0)
+          | png_uint_32(hasAlpha ? PNG_FORMAT_FLAG_ALPHA : 0)
+        let samples = header.channels + (hasAlpha ? 1 : 0)
+        let count = header.height * header.width * samples
+        let pixels = try unsafe [UInt8](unsafeUninitializedCapacity: count) { output, initialized in
+          guard
+            unsafe png_image_finish_read(
+              image, nil, output.baseAddress, Int32(header.width * samples), nil) != 0
+          else { throw unsafe error(image, at: file.path) }
+          if hasAlpha { unsafe removeLast(of: samples, in: output) }
+          initialized = hasAlpha ? count / samples * header.channels : count
+        }
+        return PixelImage(
+          height: header.height, width: header.width, channels: header.channels, bytes: pixels)
+      }
+    }
+  }
+
+  /// Moves pixels together that lose their last sample.
+  private static func removeLast(of samples: Int, in pixels: UnsafeMutableBufferPointer<UInt8>) {
+    let kept = samples - 1
+    for pixel in 0..<pixels.count / samples {
+      for c in 0..<kept { unsafe pixels[pixel * kept + c] = pixels[pixel * samples + c] }
+    }
+  }
+
+  /// What libpng says of a failed call.
+  static func message(_ image: UnsafeMutablePointer<png_image>) -> String {
+    unsafe withUnsafeBytes(of: image.pointee.message) { bytes in
+      unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    }
+  }
+
+  private static func error(_ image: UnsafeMutablePointer<png_image>, at path: String) -> FileError
+  {
+    let message = unsafe message(image)
+    return FileError(.malformed, "the PNG data are damaged (\(message))", at: path)
+  }
+
+  // MARK: Chunks
+
+  /// A name and where its data lie; its length and name before them, a checksum behind.
+  private struct Chunk {
+    var name: String
+    var data: Range<Int>
+  }
+
+  /// All chunks to the end of the image; what follows it is ignored.
+  private static func chunks(_ bytes: [UInt8], at path: String) throws -> [Chunk] {
+    var chunks: [Chunk] = []
+    var place = signature.count
+    while place <= bytes.count - 12 {
+      let length = bytes[place..<(place + 4)].reduce(0) { $0 << 8 | Int($1) }
+      guard length <= bytes.count - place - 12 else { break }
+      let name = String(decoding: bytes[(place + 4)..<(place + 8)], as: UTF8.self)
+      chunks.append(Chunk(name: name, data: (place + 8)..<(place + 8 + length)))
+      if name == "IEND" { return chunks }
+      place += 12 + length
+    }
+    throw FileError(.truncated, "the PNG file ends too early", at: path)
+  }
+}

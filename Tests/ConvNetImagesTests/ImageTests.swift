@@ -1,4 +1,0 @@
-import ConvNetImages
-import Testing
-
-@Suite struct ImageTests {}
