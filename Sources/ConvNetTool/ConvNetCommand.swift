@@ -13,7 +13,7 @@ struct ConvNetCommand: ParsableCommand {
     subcommands: [
       DoctorCommand.self, TrainCommand.self, EvaluateCommand.self, RunCommand.self,
       InspectCommand.self, ConvertCommand.self, RecalibrateCommand.self, BenchCommand.self,
-      CompareCurvesCommand.self,
+      CompareCurvesCommand.self, ExperimentCommand.self,
     ])
 
   static func main() {

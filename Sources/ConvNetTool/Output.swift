@@ -34,13 +34,19 @@ enum Output {
 
   /// One value as JSON: on a line of its own, or spread over several for people.
   static func json(_ value: some Encodable, isCompact: Bool = false) throws {
+    let encoder = encoder(isCompact: isCompact)
+    try line(String(decoding: try encoder.encode(value), as: UTF8.self))
+  }
+
+  /// Writes names in snake case, in order, and numbers that are none as text.
+  static func encoder(isCompact: Bool = false) -> JSONEncoder {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     if !isCompact { encoder.outputFormatting.insert(.prettyPrinted) }
     encoder.nonConformingFloatEncodingStrategy = .convertToString(
       positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-    try line(String(decoding: try encoder.encode(value), as: UTF8.self))
+    return encoder
   }
 
   /// Rows in columns, the first ones to the left and those in `right` to the right.
