@@ -1,5 +1,4 @@
 import CConvNetPNG
-import Glibc
 
 extension PixelImage {
   /// The image as a PNG file, 8 bits a sample.
@@ -19,7 +18,7 @@ extension PixelImage {
           unsafe png_image_write_to_memory(
             &image, output.baseAddress, &size, 0, pixels.baseAddress, Int32(rowCount), nil) != 0
         else {
-          fatalError("libpng cannot write \(height) × \(width): \(unsafe PNG.message(&image))")
+          fatalError("libpng cannot write \(height) × \(width) pixels into \(room) bytes.")
         }
         count = size
       }

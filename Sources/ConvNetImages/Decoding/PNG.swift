@@ -1,12 +1,11 @@
 import CConvNetPNG
 import ConvNetFormats
 
-/// PNG through libpng's simplified API.
+/// PNG through libpng.
 enum PNG {
   static let signature: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
 
-  /// The chunks that make the pixels. The others are kept from libpng: it would apply gamma, and
-  /// palettes and single colours would become transparent.
+  /// The chunks that make the pixels. The others are kept from libpng, which would read them all.
   private static let essential: Set<String> = ["IHDR", "PLTE", "IDAT", "IEND"]
 
   /// Extents, channels and orientation; the chunks have to be complete.
@@ -52,57 +51,24 @@ enum PNG {
       essence += file.bytes[(chunk.data.lowerBound - 8)..<(chunk.data.upperBound + 4)]
     }
     let header = file.header
-    var image = unsafe png_image()
-    unsafe image.version = png_uint_32(PNG_IMAGE_VERSION)
-    // libpng keeps the image's address and that of the bytes from the first call to the last.
-    return try unsafe essence.withUnsafeBytes { bytes in
-      try unsafe withUnsafeMutablePointer(to: &image) { image in
-        defer { unsafe png_image_free(image) }
-        guard
-          unsafe png_image_begin_read_from_memory(image, bytes.baseAddress, bytes.count) != 0,
-          unsafe image.pointee.width == header.width, unsafe image.pointee.height == header.height
-        else { throw unsafe error(image, at: file.path) }
-        // Otherwise 16 bits were taken for linear light.
-        unsafe image.pointee.flags |= png_uint_32(PNG_IMAGE_FLAG_16BIT_sRGB)
-        let hasAlpha = unsafe image.pointee.format & png_uint_32(PNG_FORMAT_FLAG_ALPHA) != 0
-        unsafe image.pointee.format =
-          png_uint_32(header.channels == 3 ? PNG_FORMAT_FLAG_COLOR : 0)
-          | png_uint_32(hasAlpha ? PNG_FORMAT_FLAG_ALPHA : 0)
-        let samples = header.channels + (hasAlpha ? 1 : 0)
-        let count = header.height * header.width * samples
-        let pixels = try unsafe [UInt8](unsafeUninitializedCapacity: count) { output, initialized in
-          guard
-            unsafe png_image_finish_read(
-              image, nil, output.baseAddress, Int32(header.width * samples), nil) != 0
-          else { throw unsafe error(image, at: file.path) }
-          if hasAlpha { unsafe removeLast(of: samples, in: output) }
-          initialized = hasAlpha ? count / samples * header.channels : count
-        }
-        return PixelImage(
-          height: header.height, width: header.width, channels: header.channels, bytes: pixels)
+    let (row, count) = (
+      header.width * header.channels, header.height * header.width * header.channels
+    )
+    var message = [CChar](repeating: 0, count: 64)
+    let pixels = try unsafe [UInt8](unsafeUninitializedCapacity: count) { output, initialized in
+      let succeeded = unsafe essence.withUnsafeBufferPointer { bytes in
+        unsafe convnet_png_read(
+          bytes.baseAddress, bytes.count, output.baseAddress, row, header.height, &message)
       }
+      guard succeeded == 1 else {
+        let text = String(
+          decoding: message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        throw FileError(.malformed, "the PNG data are damaged (\(text))", at: file.path)
+      }
+      initialized = count
     }
-  }
-
-  /// Moves pixels together that lose their last sample.
-  private static func removeLast(of samples: Int, in pixels: UnsafeMutableBufferPointer<UInt8>) {
-    let kept = samples - 1
-    for pixel in 0..<pixels.count / samples {
-      for c in 0..<kept { unsafe pixels[pixel * kept + c] = pixels[pixel * samples + c] }
-    }
-  }
-
-  /// What libpng says of a failed call.
-  static func message(_ image: UnsafeMutablePointer<png_image>) -> String {
-    unsafe withUnsafeBytes(of: image.pointee.message) { bytes in
-      unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-    }
-  }
-
-  private static func error(_ image: UnsafeMutablePointer<png_image>, at path: String) -> FileError
-  {
-    let message = unsafe message(image)
-    return FileError(.malformed, "the PNG data are damaged (\(message))", at: path)
+    return PixelImage(
+      height: header.height, width: header.width, channels: header.channels, bytes: pixels)
   }
 
   // MARK: Chunks
