@@ -3,7 +3,7 @@ import ConvNetGraph
 import Synchronization
 
 /// Writes normalised and perhaps augmented images of a batch where the network reads them.
-package struct BatchAssembler {
+package struct BatchAssembler: Sendable {
   let data: any ImageSource
   let augmentation: Augmentation?
   private let factors: [Float]
@@ -61,7 +61,7 @@ package struct BatchAssembler {
     lanes.run(pieces: pieces) { piece, _ in
       for i in piece * perPiece..<min((piece + 1) * perPiece, samples.count) {
         do {
-          try assemble(
+          try assembleImage(
             samples[samples.startIndex + i], in: epoch, to: first + i * imageCount)
         } catch {
           failure.withLock { if i < $0?.place ?? .max { $0 = (i, error) } }
@@ -71,8 +71,8 @@ package struct BatchAssembler {
     if let failure = failure.withLock({ $0 }) { throw failure.error }
   }
 
-  /// One image of a batch.
-  private func assemble(
+  /// Writes one image, `[H, W, C]`; called by lanes and by the threads that read ahead.
+  func assembleImage(
     _ sample: Int, in epoch: EpochKey?, to output: UnsafeMutablePointer<Float>
   ) throws {
     let change = epoch.flatMap {

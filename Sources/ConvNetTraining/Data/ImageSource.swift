@@ -18,6 +18,15 @@ public protocol ImageSource: Sendable {
   /// Whether the pixels are there already; those of other sources are read ahead of the step that
   /// learns from them.
   var isInMemory: Bool { get }
+  /// How images of any size are made such as these.
+  var preprocessing: ImagePreprocessing? { get }
+
+  /// The mean and standard deviation of each channel, by which pixels are normalised unless told
+  /// otherwise.
+  ///
+  /// - Throws: `TrainingError` where there are no pixels, or pixels that are not finite; `FileError` where
+  ///   an image cannot be read.
+  func measuredNormalization() throws -> Normalization
 
   /// Calls a closure with the pixels of one sample, `imageShape` of `elementType`, not yet normalised.
   ///
@@ -28,10 +37,25 @@ public protocol ImageSource: Sendable {
   ///   - epoch: the pass of a training, from which a source may draw a crop; nil where a model is
   ///     measured and nothing is random.
   ///   - body: reads the pixels, which are there while it runs.
-  /// - Throws: what `body` throws, and `FileError` where a file cannot be read.
+  /// - Throws: what `body` throws, and `FileError` where a file cannot be read; `UnreadableSample` where
+  ///   there is no epoch and the sample shall be left out instead of ending the pass.
   func withPixels<Result>(
     of sample: Int, in epoch: EpochKey?, _ body: (UnsafeRawBufferPointer) throws -> Result
   ) throws -> Result
+}
+
+/// A sample that cannot be had and is left out where a model is measured, which goes on without it.
+public struct UnreadableSample: Error, Hashable, Sendable, CustomStringConvertible {
+  /// Which one.
+  public var sample: Int
+  /// Why, as a sentence that names the file.
+  public var description: String
+
+  /// Makes an error.
+  public init(sample: Int, _ description: String) {
+    self.sample = sample
+    self.description = description
+  }
 }
 
 /// A pass of a training over its data, which everything random about its images is drawn from.
@@ -54,6 +78,13 @@ public struct EpochKey: Hashable, Sendable {
 }
 
 extension ImageSource {
+  /// Images of channels that files have are made smaller or larger as a whole.
+  public var preprocessing: ImagePreprocessing? {
+    let shape = imageShape
+    return try? ImagePreprocessing(
+      height: shape[0], width: shape[1], channels: shape[2], shortSide: max(shape[0], shape[1]))
+  }
+
   /// The number of samples.
   public var count: Int { labels.count }
 
@@ -65,8 +96,7 @@ extension ImageSource {
 
   /// Steps of an epoch.
   public func stepCount(batchSize: Int, remainder: RemainderPolicy = .drop) -> Int {
-    let filled = count / max(batchSize, 1)
-    return remainder == .keep && filled * batchSize < count ? filled + 1 : filled
+    remainder.stepCount(of: count, batchSize: batchSize)
   }
 
   /// The order of an epoch's samples: a permutation drawn from (seed, epoch).

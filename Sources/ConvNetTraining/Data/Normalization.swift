@@ -39,6 +39,15 @@ public struct Normalization: Hashable, Sendable {
     Normalization(scale: elementType == .uint8 ? 1 / 255 : 1, channels: channels)
   }
 
+  /// The moments of the photographs of ImageNet, which most published models of photographs were trained
+  /// with (red, green, blue of bytes in [0, 1]).
+  public static var imageNet: Normalization {
+    var result = Normalization(scale: 1 / 255, channels: 3)
+    result.mean = [0.485, 0.456, 0.406]
+    result.standardDeviation = [0.229, 0.224, 0.225]
+    return result
+  }
+
   /// Factor and offset of each channel: y = factor·x + offset.
   package var coefficients: (factors: [Float], offsets: [Float]) {
     let factors = standardDeviation.map { Float(scale / $0) }

@@ -110,11 +110,3 @@ public struct TrainingData: Sendable {
       classNames: classNames)
   }
 }
-
-/// What becomes of the samples that do not fill a batch.
-public enum RemainderPolicy: Hashable, Sendable {
-  /// They make a smaller batch.
-  case keep
-  /// They wait for another epoch, whose order is another.
-  case drop
-}

@@ -8,6 +8,8 @@ public import ConvNetGraph
 ///
 /// Images are normalised as the model's metadata say. Nothing of the model changes.
 public final class Evaluator {
+  /// How images that are not in memory are read ahead; results do not depend on it.
+  public var loading = Loading()
   private let model: Model
   private let ports: TrainingPorts
   private let store: ParameterStore
@@ -42,21 +44,29 @@ public final class Evaluator {
 
   /// Loss, accuracy and confusion of all samples, the last smaller batch included.
   ///
-  /// - Throws: `TrainingError` where the data do not fit the model.
+  /// Samples that their source leaves out as unreadable are not counted.
+  ///
+  /// - Throws: `TrainingError` where the data do not fit the model; `FileError` or whatever else the
+  ///   source throws where an image cannot be read.
   public func evaluate(_ data: any ImageSource) throws -> Evaluation {
     try ports.check(data)
     let assembler = try BatchAssembler(data: data, normalization: model.normalization)
+    let loader = try BatchLoader(
+      assembler, order: 0..<data.count, batchSize: batchSize, lanes: lanes, loading: loading)
     var result = Evaluation(classCount: data.classCount)
-    let order = Array(0..<data.count)
-    for start in stride(from: 0, to: data.count, by: batchSize) {
-      let samples = order[start..<min(start + batchSize, data.count)]
-      let execution = try execution(for: data.batchShape(samples.count))
-      try execution.load(samples, assembler, lanes: lanes)
+    while loader.remaining > 0 {
+      var execution = try execution(for: data.batchShape(min(batchSize, loader.remaining)))
+      let samples = try execution.load(loader)
+      guard !samples.isEmpty else { break }
+      if samples.count < execution.batchSize {
+        let smaller = try self.execution(for: data.batchShape(samples.count))
+        try smaller.load(samples, from: execution, of: data)
+        execution = smaller
+      }
       try execution.run(seed: 0, step: 0)
       let loss = try execution.loss()
       try execution.withLogits { logits in
-        result.add(
-          loss: loss, logits: logits, labels: data.labels[start..<samples.endIndex])
+        result.add(loss: loss, logits: logits, labels: samples.map { data.labels[$0] })
       }
     }
     return result

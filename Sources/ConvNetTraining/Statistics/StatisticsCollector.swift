@@ -47,7 +47,11 @@ struct StatisticsCollector {
 
   /// Runs every batch of plain tensors.
   mutating func run(_ batches: [Tensor]) throws {
-    for batch in batches { try run(shape: batch.shape) { try $0.setInput($1, to: batch) } }
+    for batch in batches {
+      let pass = try pass(for: batch.shape)
+      try pass.workspace.setInput(input, to: batch)
+      try collect(pass, shape: batch.shape)
+    }
   }
 
   /// Runs all samples in batches whose sizes differ by one at most, so that none is left with one sample.
@@ -56,25 +60,30 @@ struct StatisticsCollector {
       throw TrainingError(.invalidOption, "a batch cannot have \(batchSize) images")
     }
     let assembler = try BatchAssembler(data: data, normalization: model.normalization)
-    let order = Array(0..<data.count)
+    let loader = try BatchLoader(
+      assembler, order: 0..<data.count, batchSize: batchSize, lanes: lanes)
     let parts = (data.count + batchSize - 1) / batchSize
-    let lanes = lanes
     for samples in Accumulation(steps: max(parts, 1)).parts(of: data.count) {
-      let shape = data.batchShape(samples.count)
-      try run(shape: shape) { workspace, input in
-        try workspace.withInput(input) { bytes in
-          try assembler.assemble(
-            order[samples], into: bytes.assumingMemoryBound(to: Float.self), lanes: lanes)
-        }
-      }
+      try run(loader, shape: data.batchShape(samples.count))
     }
   }
 
-  private mutating func run(
-    shape: Shape, load: (inout Workspace, _ input: String) throws -> Void
-  ) throws {
+  /// Runs the next images of a loader, of which fewer may be left where samples are unreadable.
+  private mutating func run(_ loader: BatchLoader, shape: Shape) throws {
     let pass = try pass(for: shape)
-    try load(&pass.workspace, input)
+    let count = try pass.workspace.withInput(input) {
+      try loader.next(into: $0.assumingMemoryBound(to: Float.self)).count
+    }
+    guard count < shape[0] else { return try collect(pass, shape: shape) }
+    guard count > 0 else { return }
+    let images = try pass.workspace.withInput(input) { bytes in
+      Tensor(Array(bytes.assumingMemoryBound(to: Float.self)), shape: shape)
+    }
+    try run([images.samples(0..<count)])
+  }
+
+  /// Runs a pass whose input is there, and keeps the moments of every layer.
+  private mutating func collect(_ pass: ForwardPass, shape: Shape) throws {
     pass.plan.run(in: &pass.workspace)
     for layer in pass.ports {
       guard let place = layers.firstIndex(where: { $0.running.mean == layer.running.mean }) else {

@@ -74,16 +74,19 @@ final class Execution {
     return [ports.images: images, Loss.labelsName: Shape(labels)]
   }
 
-  /// Puts images and labels of some samples into the inputs.
-  func load(
-    _ samples: ArraySlice<Int>, _ assembler: BatchAssembler, in epoch: EpochKey? = nil,
-    lanes: Lanes
-  ) throws {
-    try workspace.withInput(ports.images) { bytes in
-      try assembler.assemble(
-        samples, into: bytes.assumingMemoryBound(to: Float.self), in: epoch, lanes: lanes)
+  /// Puts the next images of a loader and their labels into the inputs.
+  ///
+  /// - Returns: the samples: `batchSize` of them, unless the source leaves some out.
+  func load(_ loader: BatchLoader) throws -> [Int] {
+    let samples = try workspace.withInput(ports.images) {
+      try loader.next(into: $0.assumingMemoryBound(to: Float.self))
     }
-    let (labels, classes) = (assembler.data.labels, ports.classCount)
+    try load(labels: samples, of: loader.data)
+    return samples
+  }
+
+  private func load(labels samples: [Int], of data: any ImageSource) throws {
+    let (labels, classes) = (data.labels, ports.classCount)
     try workspace.withInput(Loss.labelsName) { bytes in
       if ports.labels.elementType == .int64 {
         let output = bytes.assumingMemoryBound(to: Int64.self)
@@ -94,6 +97,16 @@ final class Execution {
         for (i, sample) in samples.enumerated() { output[i * classes + Int(labels[sample])] = 1 }
       }
     }
+  }
+
+  /// Puts the first of another execution's samples into the inputs.
+  func load(_ samples: [Int], from other: Execution, of data: any ImageSource) throws {
+    try workspace.withInput(ports.images) { bytes in
+      try other.workspace.withInput(ports.images) {
+        bytes.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[..<bytes.count]))
+      }
+    }
+    try load(labels: samples, of: data)
   }
 
   /// Puts tensors into the inputs.

@@ -25,12 +25,14 @@ public struct Recipe: Hashable, Sendable {
   public var averageDecay: Double?
   /// Whether steps compute activations again in their backward pass to need less memory.
   public var checkpointing: Bool
+  /// What becomes of the samples that do not fill a batch.
+  public var remainder: RemainderPolicy
 
   /// Makes a recipe.
   public init(
     epochs: Int, batchSize: Int = 128, optimizer: Optimizer, labelSmoothing: Double = 0,
     augmentation: Augmentation? = nil, warmUpSteps: Int = 200, clipping: GradientClipping? = nil,
-    averageDecay: Double? = nil, checkpointing: Bool = false
+    averageDecay: Double? = nil, checkpointing: Bool = false, remainder: RemainderPolicy = .drop
   ) {
     self.epochs = epochs
     self.batchSize = batchSize
@@ -41,6 +43,7 @@ public struct Recipe: Hashable, Sendable {
     self.clipping = clipping
     self.averageDecay = averageDecay
     self.checkpointing = checkpointing
+    self.remainder = remainder
   }
 
   /// What a built-in network is trained with unless told otherwise, with batch normalisation or without.
@@ -59,7 +62,7 @@ public struct Recipe: Hashable, Sendable {
   public func trainer(
     for model: Model, data: any ImageSource, seed: UInt64, lanes: Lanes = .shared
   ) throws -> Trainer {
-    let steps = data.stepCount(batchSize: batchSize)
+    let steps = data.stepCount(batchSize: batchSize, remainder: remainder)
     return try Trainer(
       model: model, loss: .softmaxCrossEntropy(labelSmoothing: labelSmoothing),
       optimizer: optimizer,

@@ -21,6 +21,7 @@ extension Trainer {
     try ports.check(data)
     if let validation { try ports.check(validation) }
     let steps = data.stepCount(batchSize: batchSize, remainder: remainder)
+    try loading.check()
     guard steps > 0, epochs >= 0 else {
       throw TrainingError(
         .invalidData,
@@ -29,14 +30,17 @@ extension Trainer {
     let assembler = try BatchAssembler(
       data: data, normalization: model.normalization, augmentation: augmentation)
     // A batch that cannot be, such as a last one of one sample, is refused before anything is learned.
-    let last = data.count - (steps - 1) * batchSize
-    for size in Set([min(batchSize, data.count), min(batchSize, last)]) where epochs > 0 {
+    let sizes = [0, steps - 1].map {
+      remainder.samples(ofStep: $0, of: data.count, batchSize: batchSize).count
+    }
+    for size in Set(sizes) where epochs > 0 {
       for part in accumulation.parts(of: size) {
         _ = try execution(for: data.batchShape(part.count))
       }
     }
     var course = Course(
-      firstEpoch: epochCount, epochs: epochs, stepsPerEpoch: steps, classes: data.classCount)
+      firstEpoch: epochCount, epochs: epochs, stepsPerEpoch: steps, remainder: remainder,
+      classes: data.classCount)
     var reports: [EpochReport] = []
     for _ in 0..<epochs {
       reports.append(
@@ -53,15 +57,17 @@ extension Trainer {
     let epoch = EpochKey(seed: seed, epoch: epochCount)
     let order = assembler.data.order(of: epoch)
     course.startEpoch()
+    let loader = try BatchLoader(
+      assembler, order: order, batchSize: batchSize, epoch: epoch, lanes: lanes, loading: loading)
     for step in 1...course.stepsPerEpoch {
       let rate = learningRate
-      let samples = order[(step - 1) * batchSize..<min(step * batchSize, order.count)]
+      let samples = course.remainder.samples(
+        ofStep: step - 1, of: order.count, batchSize: batchSize)
       let parts = accumulation.parts(of: samples.count)
-        .map { $0.lowerBound + samples.startIndex..<$0.upperBound + samples.startIndex }
+        .map { $0.lowerBound + samples.lowerBound..<$0.upperBound + samples.lowerBound }
       _ = try advance(parts) { range in
-        let part = order[range]
-        let execution = try execution(for: assembler.data.batchShape(part.count))
-        try execution.load(part, assembler, in: epoch, lanes: lanes)
+        let execution = try execution(for: assembler.data.batchShape(range.count))
+        _ = try execution.load(loader)
         return execution
       } observe: { execution, range, loss in
         try execution.withLogits { logits in
@@ -87,6 +93,7 @@ private struct Course {
   let firstEpoch: Int
   let epochs: Int
   let stepsPerEpoch: Int
+  let remainder: RemainderPolicy
   let classes: Int
   /// Loss and confusion of the current epoch.
   var epoch: Evaluation
@@ -96,10 +103,13 @@ private struct Course {
   private let clock = ContinuousClock()
   private var start: ContinuousClock.Instant
 
-  init(firstEpoch: Int, epochs: Int, stepsPerEpoch: Int, classes: Int) {
+  init(
+    firstEpoch: Int, epochs: Int, stepsPerEpoch: Int, remainder: RemainderPolicy, classes: Int
+  ) {
     self.firstEpoch = firstEpoch
     self.epochs = epochs
     self.stepsPerEpoch = stepsPerEpoch
+    self.remainder = remainder
     self.classes = classes
     epoch = Evaluation(classCount: classes)
     start = clock.now

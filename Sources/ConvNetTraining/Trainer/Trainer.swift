@@ -38,6 +38,8 @@ public final class Trainer {
   public let checkpointing: Bool
   /// The bounds of layers that renormalise.
   public let renormalization: RenormalizationSchedule
+  /// How images that are not in memory are read ahead; results do not depend on it.
+  public var loading = Loading()
   /// Steps so far.
   public private(set) var stepCount = 0
   /// Epochs so far.
@@ -178,7 +180,9 @@ public final class Trainer {
 
   /// How the model, as it is now, does on labelled data: the averaged one where averages are kept.
   public func evaluate(_ data: any ImageSource) throws -> Evaluation {
-    try Evaluator(averagedModel ?? model, loss: loss, lanes: lanes).evaluate(data)
+    let evaluator = try Evaluator(averagedModel ?? model, loss: loss, lanes: lanes)
+    evaluator.loading = loading
+    return try evaluator.evaluate(data)
   }
 
   /// The plan and workspace for images of a shape, made when first needed.
