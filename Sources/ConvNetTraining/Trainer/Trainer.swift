@@ -39,12 +39,12 @@ public final class Trainer {
   /// The bounds of layers that renormalise.
   public let renormalization: RenormalizationSchedule
   /// Steps so far.
-  public private(set) var stepCount = 0
+  public internal(set) var stepCount = 0
   /// Epochs so far.
   public internal(set) var epochCount = 0
   /// Steps whose running statistics were left out: not finite, as the loss or a gradient was, or of too
   /// few samples for their estimator.
-  public private(set) var rejectedUpdates = 0
+  public internal(set) var rejectedUpdates = 0
 
   let lanes: Lanes
   let ports: TrainingPorts
@@ -53,7 +53,7 @@ public final class Trainer {
   package let optimizerState: OptimizerState
   /// The average of the weights, where one is kept; for checkpoints.
   package let average: WeightAverage?
-  private let graph: Graph
+  let graph: Graph
   private let hasStatistics: Bool
   private lazy var accumulator = GradientAccumulator(optimizerState)
   private var plans: [Shape: (plan: Plan, statistics: [StatisticsPorts])] = [:]
@@ -151,8 +151,8 @@ public final class Trainer {
   ///   - images: float32 `[N, H, W, C]`.
   ///   - labels: int64 `[N]`, or targets float32 of the output's shape for `.meanSquaredError`.
   /// - Returns: the loss before the step.
-  /// - Throws: `TrainingError` naming the step where the loss or a gradient is not finite; parameters,
-  ///   state and moments are as before then.
+  /// - Throws: `TrainingError` naming the step and the layer where the loss or a gradient is not finite;
+  ///   parameters, state and moments are as before then.
   @discardableResult
   public func step(images: Tensor, labels: Tensor) throws -> Double {
     guard images.shape.rank >= 1, labels.shape.rank >= 1 else {
@@ -240,7 +240,9 @@ public final class Trainer {
         seed: seed, step: stepCount * accumulation.steps + index,
         limits: renormalization.limits(at: stepCount), profile: &stepProfile)
       let partLoss = try execution.loss()
-      guard partLoss.isFinite else { throw rejected("loss", "is \(partLoss)") }
+      guard partLoss.isFinite else {
+        throw rejected("loss", "is \(partLoss)\(whereNotFinite(execution, part: index))")
+      }
       try commit.add(execution)
       if parts.count > 1 {
         let weight = Double(part.count) / Double(samples)
@@ -267,7 +269,7 @@ public final class Trainer {
   /// Moves parameters along the bound gradients, running statistics and averages; or nothing of all that.
   private func commitStep(_ commit: StatisticsCommit) throws {
     let spoilt = StepProfile.measure("check gradients", in: &stepProfile) {
-      optimizerState.firstNonFiniteGradient(lanes: lanes)
+      optimizerState.nonFiniteGradient(lanes: lanes)
     }
     if let spoilt { throw rejected("gradient of \(spoilt)", "is not finite") }
     // Before anything is written, because it may refuse the step.
