@@ -53,8 +53,10 @@ extension TrainingRun {
     let epoch = EpochKey(seed: trainer.seed, epoch: trainer.epochCount)
     let order = assembler.data.order(of: epoch)
     clock.restart()
+    // A run may have been stopped between an epoch's last step and its end.
+    let start = state.step < stepsPerEpoch ? samples(ofStep: state.step).lowerBound : order.count
     let loader = try BatchLoader(
-      assembler, order: order[samples(ofStep: state.step).lowerBound...],
+      assembler, order: order[start...],
       batchSize: trainer.batchSize, epoch: epoch, lanes: trainer.lanes, loading: trainer.loading)
     while state.step < stepsPerEpoch {
       try runStep(state.step, order: order, loader)
