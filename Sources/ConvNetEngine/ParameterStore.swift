@@ -28,7 +28,7 @@ public final class ParameterStore {
   }
 
   let layout: Layout
-  private let graph: Graph
+  package let graph: Graph
   private let metadata: [String: String]
   private let shapes: [String: Shape]
   private let storage: TensorStorage
@@ -87,6 +87,14 @@ public final class ParameterStore {
     } else {
       updateCounts[name] = tensor
     }
+  }
+
+  /// Takes the values of a model of the same graph.
+  package func restore(_ model: Model) {
+    guard model.graph == graph else { fatalError("A store takes values of its own network only.") }
+    for (name, tensor) in model.parameters { write(tensor, to: name) }
+    for (name, tensor) in model.state { setState(name, to: tensor) }
+    markChanged()
   }
 
   /// A model with copies of the present values.

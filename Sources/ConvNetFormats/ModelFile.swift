@@ -1,5 +1,4 @@
 public import ConvNetGraph
-import FoundationEssentials
 
 /// A model as one safetensors file: parameters and state under their names, the graph as JSON and
 /// the model's own metadata among the metadata of the file.
@@ -7,9 +6,7 @@ import FoundationEssentials
 /// Other programs read the weights as they read any safetensors file.
 public enum ModelFile {
   private static let format = "convnet"
-  private static let prefix = "metadata."
-  /// Deep enough for any graph this package writes, and shallow enough for any stack.
-  private static let depthLimit = 64
+  static let prefix = "metadata."
 
   /// Writes a model, atomically; the same model always gives the same bytes.
   ///
@@ -21,20 +18,18 @@ public enum ModelFile {
     try SafetensorsFile.write(tensors, metadata: metadata, to: path)
   }
 
-  /// Reads a model and verifies its graph.
+  /// Reads a model and verifies its graph; of a training's checkpoint, the model that validation measured.
   ///
   /// - Throws: `FileError` naming everything that is missing, unexpected or of another shape.
   public static func load(_ path: String) throws -> Model {
     let file = try SafetensorsFile.open(path)
+    if CheckpointFile.isCheckpoint(file) { return try CheckpointFile.read(file).measuredModel }
     guard isSavedModel(file), let text = file.metadata["graph"] else {
       throw FileError(
         .mismatched, "the file holds tensors and no saved model, it lacks the graph", at: path)
     }
     let graph = try decode(text, path: path)
-    var metadata: [String: String] = [:]
-    for (key, value) in file.metadata where key.hasPrefix(prefix) {
-      metadata[String(key.dropFirst(prefix.count))] = value
-    }
+    let metadata = metadata(of: file)
     let states = Set(graph.states.map(\.name))
     var parameters: [String: Tensor] = [:]
     var state: [String: Tensor] = [:]
@@ -49,43 +44,30 @@ public enum ModelFile {
     }
   }
 
-  /// Whether a file says that it holds a saved model.
-  static func isSavedModel(_ file: SafetensorsFile) -> Bool {
-    file.metadata["format"] == format && file.metadata["graph"] != nil
+  /// The metadata of the model itself.
+  static func metadata(of file: SafetensorsFile) -> [String: String] {
+    var metadata: [String: String] = [:]
+    for (key, value) in file.metadata where key.hasPrefix(prefix) {
+      metadata[String(key.dropFirst(prefix.count))] = value
+    }
+    return metadata
   }
 
-  private static func encode(_ graph: Graph, path: String) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+  /// Whether a file says that it holds a saved model.
+  static func isSavedModel(_ file: SafetensorsFile) -> Bool {
+    CheckpointFile.isCheckpoint(file)
+      || file.metadata["format"] == format && file.metadata["graph"] != nil
+  }
+
+  static func encode(_ graph: Graph, path: String) throws -> String {
     do {
-      return String(decoding: try encoder.encode(graph), as: UTF8.self)
+      return try JSONText.encode(graph)
     } catch {
       throw FileError(.unsupported, "the graph cannot be written as JSON: \(error)", at: path)
     }
   }
 
-  private static func decode(_ text: String, path: String) throws -> Graph {
-    try TextCursor.checkJSONDepth(text, limit: depthLimit, of: path, part: "graph")
-    do {
-      return try JSONDecoder().decode(Graph.self, from: Data(text.utf8))
-    } catch let error as DecodingError {
-      throw FileError(.malformed, "the graph is not one: \(reason(error))", at: path)
-    } catch {
-      throw FileError(.malformed, "the graph is not one: \(error)", at: path)
-    }
-  }
-
-  /// The place and the sentence of a decoder's error.
-  private static func reason(_ error: DecodingError) -> String {
-    let context: DecodingError.Context
-    switch error {
-    case .typeMismatch(_, let given), .valueNotFound(_, let given), .keyNotFound(_, let given),
-      .dataCorrupted(let given):
-      context = given
-    @unknown default: return "it cannot be decoded"
-    }
-    let place = context.codingPath.map { $0.intValue.map(String.init) ?? $0.stringValue }
-      .joined(separator: ".")
-    return place.isEmpty ? context.debugDescription : "\(place): \(context.debugDescription)"
+  static func decode(_ text: String, path: String) throws -> Graph {
+    try JSONText.decode(Graph.self, from: text, of: path, part: "graph")
   }
 }

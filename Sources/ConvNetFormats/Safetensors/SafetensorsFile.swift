@@ -26,7 +26,7 @@ public struct SafetensorsFile: Sendable {
   /// Free text of the file's author.
   public let metadata: [String: String]
 
-  private let file: FileReader
+  let file: FileReader
   private let dataOffset: Int
   private let indices: [String: Int]
 

@@ -79,6 +79,9 @@ package final class OptimizerState {
     checks = [Check](repeating: Check(), count: pieces.count)
   }
 
+  /// The parameters that weight decay applies to.
+  var decayingParameters: [String] { entries.filter(\.decays).map(\.name) }
+
   /// Bytes of the moments.
   package var byteCount: Int { entries.flatMap(\.moments).reduce(0) { $0 + $1.byteCount } }
 
@@ -112,9 +115,11 @@ package final class OptimizerState {
     gradients[piece.entry].baseAddress.map { $0 + piece.start }
   }
 
-  /// The first parameter whose bound gradient has an infinity or a NaN, if any; otherwise their norm is
-  /// known afterwards, where it is needed.
-  package func firstNonFiniteGradient(lanes: Lanes) -> String? {
+  /// The parameter nearest to the loss whose bound gradient has an infinity or a NaN, if any.
+  ///
+  /// That is where it arose: it goes from there to everything before. Where there is none the norm of the
+  /// gradients is known afterwards, if it is needed.
+  package func nonFiniteGradient(lanes: Lanes) -> String? {
     let needsNorm = if case .norm = clipping { true } else { false }
     checks.withUnsafeMutableBufferPointer { checks in
       nonisolated(unsafe) let (state, checks) = (self, checks)
@@ -126,8 +131,8 @@ package final class OptimizerState {
       }
     }
     gradientNorm = nil
-    if let (piece, _) = zip(pieces, checks).first(where: { !$1.isFinite }) {
-      return entries[piece.entry].name
+    if let index = checks.lastIndex(where: { !$0.isFinite }) {
+      return entries[pieces[index].entry].name
     }
     // Pieces are added up in order, whoever computed them.
     if needsNorm { gradientNorm = pieces.indices.reduce(0) { $0 + squares($1) }.squareRoot() }

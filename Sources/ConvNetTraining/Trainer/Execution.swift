@@ -53,7 +53,7 @@ final class Execution {
   /// The layers whose statistics come out of a run.
   let statistics: [StatisticsPorts]
   private let hasRenormalizationLimits: Bool
-  private var workspace: Workspace
+  var workspace: Workspace
 
   init(
     plan: Plan, store: ParameterStore, ports: TrainingPorts, batchSize: Int,

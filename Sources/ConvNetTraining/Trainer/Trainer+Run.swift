@@ -11,136 +11,135 @@ extension Trainer {
   ///     of the epoch.
   ///   - progress: called after each step.
   /// - Returns: the learning curve, one point an epoch.
-  /// - Throws: `TrainingError` where data do not fit the model or fill no batch, and naming the step
-  ///   where the loss or a gradient is not finite; the model is as before that step then.
+  /// - Throws: `TrainingError` where data do not fit the model or fill no batch, and naming the step and
+  ///   the layer where the loss or a gradient is not finite; the model is as before that step then.
   @discardableResult
   public func run(
     epochs: Int, data: any ImageSource, validation: (any ImageSource)? = nil,
     remainder: RemainderPolicy = .drop, progress: (TrainingProgress) -> Void = { _ in }
   ) throws -> [EpochReport] {
-    try ports.check(data)
-    if let validation { try ports.check(validation) }
-    let steps = data.stepCount(batchSize: batchSize, remainder: remainder)
-    try loading.check()
-    guard steps > 0, epochs >= 0 else {
-      throw TrainingError(
-        .invalidData,
-        "\(data.count) samples fill no batch of \(batchSize), or \(epochs) epochs cannot be run")
+    guard epochs >= 0 else {
+      throw TrainingError(.invalidOption, "\(epochs) epochs cannot be run")
     }
-    let assembler = try BatchAssembler(
-      data: data, normalization: model.normalization, augmentation: augmentation)
-    // A batch that cannot be, such as a last one of one sample, is refused before anything is learned.
-    let sizes = [0, steps - 1].map {
+    return try TrainingRun(
+      self, data: data, validation: validation,
+      options: .init(epochs: epochCount + epochs, remainder: remainder)
+    ).run(progress: progress).reports
+  }
+
+  /// Makes the plans of an epoch's batches: one that cannot be, such as a last one of one sample, is
+  /// refused before anything is learned.
+  func prepareBatches(
+    _ data: any ImageSource, _ remainder: RemainderPolicy, stepsPerEpoch: Int
+  ) throws {
+    let sizes = [0, stepsPerEpoch - 1].map {
       remainder.samples(ofStep: $0, of: data.count, batchSize: batchSize).count
     }
-    for size in Set(sizes) where epochs > 0 {
+    for size in Set(sizes) {
       for part in accumulation.parts(of: size) {
         _ = try execution(for: data.batchShape(part.count))
       }
     }
-    var course = Course(
-      firstEpoch: epochCount, epochs: epochs, stepsPerEpoch: steps, remainder: remainder,
-      classes: data.classCount)
-    var reports: [EpochReport] = []
-    for _ in 0..<epochs {
-      reports.append(
-        try runEpoch(assembler, course: &course, validation: validation, progress: progress))
+  }
+}
+
+extension TrainingRun {
+  /// The rest of an epoch.
+  ///
+  /// - Returns: false where the caller stopped the run.
+  func runEpoch(
+    shouldStop: () -> Bool, progress: (TrainingProgress) throws -> Void
+  ) throws -> Bool {
+    let epoch = EpochKey(seed: trainer.seed, epoch: trainer.epochCount)
+    let order = assembler.data.order(of: epoch)
+    clock.restart()
+    let loader = try BatchLoader(
+      assembler, order: order[samples(ofStep: state.step).lowerBound...],
+      batchSize: trainer.batchSize, epoch: epoch, lanes: trainer.lanes, loading: trainer.loading)
+    while state.step < stepsPerEpoch {
+      try runStep(state.step, order: order, loader)
+      state.step += 1
+      state.seconds += clock.endStep()
+      if state.step < stepsPerEpoch { try progress(self.progress(epoch: epoch.epoch + 1)) }
+      if shouldStop() {
+        try saveCheckpoint()
+        return false
+      }
+      if state.step < stepsPerEpoch, isCheckpointDue {
+        try writeCheckpoint()
+        clock.restart()
+      }
     }
-    return reports
+    try finishEpoch(progress)
+    return isOver || !shouldStop()
   }
 
-  /// One epoch of a run.
-  private func runEpoch(
-    _ assembler: BatchAssembler, course: inout Course, validation: (any ImageSource)?,
-    progress: (TrainingProgress) -> Void
-  ) throws -> EpochReport {
-    let epoch = EpochKey(seed: seed, epoch: epochCount)
-    let order = assembler.data.order(of: epoch)
-    course.startEpoch()
-    let loader = try BatchLoader(
-      assembler, order: order, batchSize: batchSize, epoch: epoch, lanes: lanes, loading: loading)
-    for step in 1...course.stepsPerEpoch {
-      let rate = learningRate
-      let samples = course.remainder.samples(
-        ofStep: step - 1, of: order.count, batchSize: batchSize)
-      let parts = accumulation.parts(of: samples.count)
-        .map { $0.lowerBound + samples.lowerBound..<$0.upperBound + samples.lowerBound }
-      _ = try advance(parts) { range in
-        let execution = try execution(for: assembler.data.batchShape(range.count))
+  /// The samples of a step in the order of their epoch; those that are left out follow the last.
+  private func samples(ofStep step: Int) -> Range<Int> {
+    let count = assembler.data.count
+    guard step < stepsPerEpoch else { return count..<count }
+    return options.remainder.samples(ofStep: step, of: count, batchSize: trainer.batchSize)
+  }
+
+  /// One step, counted from 0.
+  private func runStep(_ step: Int, order: [Int], _ loader: BatchLoader) throws {
+    let (trainer, data) = (trainer, assembler.data)
+    let samples = samples(ofStep: step)
+    let parts = trainer.accumulation.parts(of: samples.count)
+      .map { $0.lowerBound + samples.lowerBound..<$0.upperBound + samples.lowerBound }
+    do {
+      _ = try trainer.advance(parts) { range in
+        let execution = try trainer.execution(for: data.batchShape(range.count))
         _ = try execution.load(loader)
         return execution
       } observe: { execution, range, loss in
         try execution.withLogits { logits in
-          course.epoch.add(
-            loss: loss, logits: logits, labels: order[range].lazy.map { assembler.data.labels[$0] })
+          state.epoch.add(
+            loss: loss, logits: logits, labels: order[range].lazy.map { data.labels[$0] })
         }
       }
-      var report = course.progress(step: step, rate: rate, rejected: rejectedUpdates)
-      if step == course.stepsPerEpoch {
-        epochCount += 1
-        report.validation = try validation.map(evaluate)
-        progress(report)
-        return course.report(report, seconds: course.epochSeconds)
+    } catch var error as TrainingError where error.code == .notFinite {
+      if let path = checkpoints?.newestPath {
+        error.description += "; the last good checkpoint is \(path)"
       }
-      progress(report)
+      throw error
     }
-    fatalError("An epoch of \(course.stepsPerEpoch) steps has no last one.")
-  }
-}
-
-/// What a run has measured so far.
-private struct Course {
-  let firstEpoch: Int
-  let epochs: Int
-  let stepsPerEpoch: Int
-  let remainder: RemainderPolicy
-  let classes: Int
-  /// Loss and confusion of the current epoch.
-  var epoch: Evaluation
-  private(set) var epochSeconds = 0.0
-  private var earlierSeconds = 0.0
-  private var epochsStarted = 0
-  private let clock = ContinuousClock()
-  private var start: ContinuousClock.Instant
-
-  init(
-    firstEpoch: Int, epochs: Int, stepsPerEpoch: Int, remainder: RemainderPolicy, classes: Int
-  ) {
-    self.firstEpoch = firstEpoch
-    self.epochs = epochs
-    self.stepsPerEpoch = stepsPerEpoch
-    self.remainder = remainder
-    self.classes = classes
-    epoch = Evaluation(classCount: classes)
-    start = clock.now
   }
 
-  mutating func startEpoch() {
-    epoch = Evaluation(classCount: classes)
-    earlierSeconds += epochSeconds
-    epochSeconds = 0
-    epochsStarted += 1
-    start = clock.now
+  /// Validation, and a point of the learning curve.
+  private func finishEpoch(_ progress: (TrainingProgress) throws -> Void) throws {
+    let epoch = trainer.epochCount + 1
+    var last = self.progress(epoch: epoch)
+    last.validation = try validation.map(trainer.evaluate)
+    state.reports.append(
+      EpochReport(
+        epoch: epoch, loss: last.loss, accuracy: last.accuracy,
+        validationLoss: last.validation?.loss, validationAccuracy: last.validation?.accuracy,
+        learningRate: last.learningRate, seconds: state.seconds,
+        imagesPerSecond: last.imagesPerSecond, samples: state.epoch.count,
+        rejectedUpdates: last.rejectedUpdates))
+    trainer.epochCount = epoch
+    state.startEpoch()
+    if let validation = last.validation {
+      let isBest = state.course.add(
+        options.metric.value(of: validation), epoch: epoch, step: trainer.stepCount,
+        metric: options.metric, margin: options.earlyStopping?.minimumChange ?? 0)
+      if isBest, options.keepsBest { bestModel = trainer.averagedModel ?? trainer.model }
+    }
+    try progress(last)
+    try writeCheckpoint()
   }
 
-  /// The position after a step; time spent outside epochs, such as on validation, does not count.
-  mutating func progress(step: Int, rate: Double, rejected: Int) -> TrainingProgress {
-    epochSeconds = (clock.now - start) / .seconds(1)
-    let done = (epochsStarted - 1) * stepsPerEpoch + step
-    let perStep = (earlierSeconds + epochSeconds) / Double(done)
+  /// Where the run is after a step.
+  private func progress(epoch: Int) -> TrainingProgress {
+    let left = (options.epochs - trainer.epochCount) * stepsPerEpoch - state.step
     return TrainingProgress(
-      epoch: firstEpoch + epochsStarted, epochs: firstEpoch + epochs, step: step,
-      stepsPerEpoch: stepsPerEpoch, loss: epoch.loss, accuracy: epoch.accuracy,
-      learningRate: rate, imagesPerSecond: Double(epoch.count) / max(epochSeconds, 1e-9),
-      secondsLeft: perStep * Double(epochs * stepsPerEpoch - done), rejectedUpdates: rejected)
-  }
-
-  /// The epoch's point of the learning curve.
-  func report(_ last: TrainingProgress, seconds: Double) -> EpochReport {
-    EpochReport(
-      epoch: last.epoch, loss: last.loss, accuracy: last.accuracy,
-      validationLoss: last.validation?.loss, validationAccuracy: last.validation?.accuracy,
-      learningRate: last.learningRate, seconds: seconds, imagesPerSecond: last.imagesPerSecond,
-      samples: epoch.count, rejectedUpdates: last.rejectedUpdates)
+      epoch: epoch, epochs: options.epochs, step: state.step, stepsPerEpoch: stepsPerEpoch,
+      loss: state.epoch.loss, accuracy: state.epoch.accuracy,
+      learningRate: trainer.optimizer.learningRate
+        * trainer.schedule.factor(at: trainer.stepCount - 1),
+      imagesPerSecond: Double(state.epoch.count) / max(state.seconds, 1e-9),
+      secondsLeft: clock.seconds / Double(max(clock.steps, 1)) * Double(left),
+      rejectedUpdates: trainer.rejectedUpdates)
   }
 }

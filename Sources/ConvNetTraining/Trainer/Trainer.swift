@@ -41,12 +41,12 @@ public final class Trainer {
   /// How images that are not in memory are read ahead; results do not depend on it.
   public var loading = Loading()
   /// Steps so far.
-  public private(set) var stepCount = 0
+  public internal(set) var stepCount = 0
   /// Epochs so far.
   public internal(set) var epochCount = 0
   /// Steps whose running statistics were left out: not finite, as the loss or a gradient was, or of too
   /// few samples for their estimator.
-  public private(set) var rejectedUpdates = 0
+  public internal(set) var rejectedUpdates = 0
 
   let lanes: Lanes
   let ports: TrainingPorts
@@ -55,7 +55,7 @@ public final class Trainer {
   package let optimizerState: OptimizerState
   /// The average of the weights, where one is kept; for checkpoints.
   package let average: WeightAverage?
-  private let graph: Graph
+  let graph: Graph
   private let hasStatistics: Bool
   private lazy var accumulator = GradientAccumulator(optimizerState)
   private var plans: [Shape: (plan: Plan, statistics: [StatisticsPorts])] = [:]
@@ -153,8 +153,8 @@ public final class Trainer {
   ///   - images: float32 `[N, H, W, C]`.
   ///   - labels: int64 `[N]`, or targets float32 of the output's shape for `.meanSquaredError`.
   /// - Returns: the loss before the step.
-  /// - Throws: `TrainingError` naming the step where the loss or a gradient is not finite; parameters,
-  ///   state and moments are as before then.
+  /// - Throws: `TrainingError` naming the step and the layer where the loss or a gradient is not finite;
+  ///   parameters, state and moments are as before then.
   @discardableResult
   public func step(images: Tensor, labels: Tensor) throws -> Double {
     guard images.shape.rank >= 1, labels.shape.rank >= 1 else {
@@ -244,7 +244,9 @@ public final class Trainer {
         seed: seed, step: stepCount * accumulation.steps + index,
         limits: renormalization.limits(at: stepCount), profile: &stepProfile)
       let partLoss = try execution.loss()
-      guard partLoss.isFinite else { throw rejected("loss", "is \(partLoss)") }
+      guard partLoss.isFinite else {
+        throw rejected("loss", "is \(partLoss)\(whereNotFinite(execution, part: index))")
+      }
       try commit.add(execution)
       if parts.count > 1 {
         let weight = Double(part.count) / Double(samples)
@@ -271,7 +273,7 @@ public final class Trainer {
   /// Moves parameters along the bound gradients, running statistics and averages; or nothing of all that.
   private func commitStep(_ commit: StatisticsCommit) throws {
     let spoilt = StepProfile.measure("check gradients", in: &stepProfile) {
-      optimizerState.firstNonFiniteGradient(lanes: lanes)
+      optimizerState.nonFiniteGradient(lanes: lanes)
     }
     if let spoilt { throw rejected("gradient of \(spoilt)", "is not finite") }
     // Before anything is written, because it may refuse the step.
