@@ -20,7 +20,8 @@ struct ConvNetCommand: ParsableCommand {
     // A file that grows too large for its limit is an error of `write`, not the end of the program.
     signal(SIGXFSZ, SIG_IGN)
     do {
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(
+        TrainingConfiguration.completing(Array(CommandLine.arguments.dropFirst())))
       try command.run()
     } catch {
       let status = exitCode(for: error)

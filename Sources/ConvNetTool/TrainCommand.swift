@@ -1,6 +1,5 @@
 import ArgumentParser
 import ConvNet
-import Glibc
 
 /// `convnet train`: a built-in network, or a model, learns from labelled images.
 struct TrainCommand: ParsableCommand {
@@ -8,33 +7,24 @@ struct TrainCommand: ParsableCommand {
     commandName: "train",
     abstract: "Trains a built-in network or a model and prints its learning curve.",
     discussion: """
-      Every network has a recipe of its own; epochs, batch size and learning rate can be told. One \
-      seed gives the same model on every repeat and for any number of lanes. With --json every \
-      epoch is an object on a line of its own, and so is the result, which comes last. Fine-tuning takes a \
-      --model, --replace-head for other classes and --freeze PREFIX for what shall stay; the model's \
-      normalisation of pixels stays, too.
+      Every network has a recipe of its own, which --config and then the command line change. One \
+      seed gives the same model on every repeat and for any number of lanes, also where the training was \
+      stopped and gone on with by --resume. With --json every epoch is an object on a line of its own, \
+      and so is the result, which comes last. Fine-tuning takes a --model, --replace-head for other \
+      classes and --freeze PREFIX for what shall stay; the model's normalisation of pixels stays, too.
       """)
 
   @OptionGroup var dataOptions: DataOptions
   @OptionGroup var startOptions: StartOptions
-  @Option(parsing: .unconditional, help: "How often all images are seen.") var epochs: Int?
-  @Option(parsing: .unconditional, help: "Images of a step.") var batchSize: Int?
-  @Option(parsing: .unconditional, help: "The largest learning rate.") var learningRate: Double?
+  @OptionGroup var recipeOptions: RecipeOptions
+  @OptionGroup var endOptions: EndOptions
+  @OptionGroup var checkpointOptions: CheckpointOptions
+  @Option(
+    help: "A file of options as --checkpoints leaves one, config.json; the command line wins.")
+  var config: String?
   @Option(
     parsing: .unconditional, help: "What initial weights and the order of images are drawn from.")
   var seed: UInt64 = 1
-  @Option(
-    parsing: .unconditional,
-    help: "Scale gradients down where their norm over all parameters exceeds this.")
-  var clipNorm: Double?
-  @Option(
-    parsing: .unconditional,
-    help: """
-      Evaluate and save a moving average of the weights of this decay, such as 0.999, its running \
-      statistics made exact at the end.
-      """)
-  var ema: Double?
-  @OptionGroup var memoryOptions: MemoryOptions
   @Option(help: "Where to write the model, as a safetensors file.") var save: String?
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
@@ -42,78 +32,120 @@ struct TrainCommand: ParsableCommand {
 
   func run() throws {
     let begin = try startOptions.start()
-    let recipe = try changed(begin.recipe)
+    let recipe = try recipe(begin.recipe)
     if let save { try Output.checkFolder(of: save) }
     let kernels = try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
     let dataset = try dataOptions.load()
     let (training, test) = try (TrainingData(dataset.train), TrainingData(dataset.test))
     let model = try startOptions.model(begin, for: training, seed: seed)
-    let layers = model.graph.batchNormalizationViews
     let trainer = try recipe.trainer(for: model, data: training, seed: seed, lanes: lanes)
+    let run = try run(trainer, training, test, recipe)
     kernelOptions.remarkOnEnvironment()
     let clock = ContinuousClock()
     let start = clock.now
-    var (last, failure) = try train(trainer, training, test, epochs: recipe.epochs, since: start)
-    var trained = trainer.model
-    if let averaged = trainer.averagedModel {
-      trained = averaged
-      if layers.contains(where: \.updates) {
-        try trained.recalibrate(on: training, batchSize: recipe.batchSize, lanes: lanes)
-        last = try Evaluator(trained, lanes: lanes).evaluate(test)
-      }
+    var (last, failure) = try train(run, since: start)
+    let trained = try run.finishedModel()
+    if last == nil || trainer.averagedModel != nil || run.options.keepsBest {
+      last = try Evaluator(trained, lanes: lanes).evaluate(test)
     }
     if let save { try ModelFile.save(trained, to: save) }
     if let failure { throw failure }
     try report(
       TrainingResult(
-        network: begin.name, batchNorm: !layers.isEmpty, seed: seed, epochs: recipe.epochs,
-        parameters: model.graph.trainableCount, lanes: lanes.count, kernels: kernels,
-        accuracy: last.accuracy, loss: last.loss, seconds: (clock.now - start) / .seconds(1),
-        saved: save))
+        network: begin.name, batchNorm: !model.graph.batchNormalizationViews.isEmpty, seed: seed,
+        epochs: trainer.epochCount, parameters: model.graph.trainableCount, lanes: lanes.count,
+        kernels: kernels, accuracy: last?.accuracy ?? 0, loss: last?.loss ?? 0,
+        seconds: (clock.now - start) / .seconds(1), saved: save))
   }
 
-  /// A recipe, changed by what the command line says.
-  private func changed(_ recipe: Recipe) throws -> Recipe {
+  /// A recipe, changed by what the configuration and then the command line say.
+  private func recipe(_ recipe: Recipe) throws -> Recipe {
     var recipe = recipe
-    if let epochs { recipe.epochs = epochs }
-    if let batchSize { recipe.batchSize = batchSize }
-    recipe.clipping = clipNorm.map { .norm($0) }
-    recipe.averageDecay = ema
-    recipe.checkpointing = memoryOptions.checkpointing
-    if let learningRate {
-      switch recipe.optimizer {
-      case .sgd(var sgd):
-        sgd.learningRate = learningRate
-        recipe.optimizer = .sgd(sgd)
-      case .adam(var adam):
-        adam.learningRate = learningRate
-        recipe.optimizer = .adam(adam)
-      }
+    if let changes = try config.map(TrainingConfiguration.load)?.recipe {
+      recipe = try recipe.changed(by: changes)
     }
+    recipe = try recipe.changed(by: recipeOptions.changes)
     guard recipe.epochs >= 1 else {
       throw ToolError("--epochs must be at least 1, not \(recipe.epochs)")
     }
     return recipe
   }
 
+  /// Prepares the run, from a checkpoint where that is wanted.
+  private func run(
+    _ trainer: Trainer, _ training: TrainingData, _ test: TrainingData, _ recipe: Recipe
+  ) throws -> TrainingRun {
+    let folder = try checkpointOptions.folder()
+    let run = try TrainingRun(
+      trainer, data: training, validation: test,
+      options: .init(
+        epochs: recipe.epochs, remainder: recipe.remainder,
+        checkpointInterval: checkpointOptions.checkpointEvery, metric: endOptions.metric,
+        earlyStopping: endOptions.earlyStopping.map { EarlyStopping(patience: $0) },
+        keepsBest: endOptions.keepBest || endOptions.earlyStopping != nil),
+      checkpoints: folder)
+    guard let folder else { return run }
+    if checkpointOptions.resume {
+      if let resumption = try run.resume() {
+        resumption.remarks.forEach(Output.remark)
+        Output.remark("goes on from \(resumption.path), after \(resumption.step) steps")
+      } else {
+        Output.remark("\(folder.path) holds no checkpoint; the training begins")
+      }
+    }
+    try effectiveConfiguration(recipe).save(in: folder.path)
+    run.checkpointFailure = {
+      Output.remark("\($0); the training goes on, checkpoints before are intact")
+    }
+    Interruption.listen()
+    return run
+  }
+
+  /// The options in effect.
+  private func effectiveConfiguration(_ recipe: Recipe) -> TrainingConfiguration {
+    TrainingConfiguration(
+      data: dataOptions.data, network: startOptions.network, model: startOptions.model,
+      classes: startOptions.classes, replaceHead: startOptions.replaceHead,
+      freeze: startOptions.freeze, noBatchNorm: startOptions.noBatchNorm, seed: seed,
+      checkpointEvery: checkpointOptions.checkpointEvery, keep: checkpointOptions.keep,
+      earlyStopping: endOptions.earlyStopping, metric: endOptions.metric.rawValue,
+      keepBest: endOptions.keepBest, recipe: RecipeChanges(recipe))
+  }
+
   /// Runs all epochs; the last one's result on the test images, and why the curve could not be
   /// printed, which is no reason to lose the model.
+  ///
+  /// - Throws: `ExitCode` where a signal ended the training, which is saved then.
   private func train(
-    _ trainer: Trainer, _ training: TrainingData, _ test: TrainingData, epochs: Int,
-    since start: ContinuousClock.Instant
-  ) throws -> (last: Evaluation, failure: (any Error)?) {
+    _ run: TrainingRun, since start: ContinuousClock.Instant
+  ) throws -> (last: Evaluation?, failure: (any Error)?) {
     let bar = ProgressBar()
     var failure: (any Error)?
-    var last = Evaluation(classCount: test.classCount)
-    try trainer.run(epochs: epochs, data: training, validation: test) { progress in
+    var last: Evaluation?
+    let outcome = try run.run { progress in
       guard let validation = progress.validation else { return bar.update(progress) }
       last = validation
       // The epoch's line below takes the place of the bar.
       Output.clearBar()
       let seconds = (ContinuousClock.now - start) / .seconds(1)
       let point = CurvePoint(progress, validation, seconds: seconds)
-      do { try show(point, epochs: epochs) } catch { failure = error }
+      do { try show(point, epochs: progress.epochs) } catch { failure = error }
+    } shouldStop: {
+      Interruption.signal != 0
+    }
+    switch outcome.reason {
+    case .finished: break
+    case .stoppedEarly:
+      Output.remark(
+        "stopped early after epoch \(run.trainer.epochCount), the best was "
+          + "\(outcome.best?.epoch ?? 0)")
+    case .interrupted:
+      Output.clearBar()
+      Output.remark(
+        "stopped after \(run.trainer.stepCount) steps, saved in \(outcome.checkpoint ?? ""); go on "
+          + "with: convnet train --checkpoints \(run.checkpoints?.path ?? "") --resume")
+      throw ExitCode(Interruption.status)
     }
     return (last, failure)
   }
@@ -137,43 +169,4 @@ struct TrainCommand: ParsableCommand {
         + "parameters: test accuracy \(decimal(result.accuracy * 100, 2)) % after "
         + "\(decimal(result.seconds, 1)) s\(place)")
   }
-}
-
-/// An epoch, as a line of JSON.
-struct CurvePoint: Codable {
-  var epoch: Int
-  var loss: Double
-  var accuracy: Double
-  var validationLoss: Double
-  var validationAccuracy: Double
-  var learningRate: Double
-  var imagesPerSecond: Double
-  /// Since training began.
-  var seconds: Double
-
-  init(_ progress: TrainingProgress, _ validation: Evaluation, seconds: Double) {
-    epoch = progress.epoch
-    loss = progress.loss
-    accuracy = progress.accuracy
-    validationLoss = validation.loss
-    validationAccuracy = validation.accuracy
-    learningRate = progress.learningRate
-    imagesPerSecond = progress.imagesPerSecond
-    self.seconds = seconds
-  }
-}
-
-/// What a training came to, as the last line of JSON; accuracy and loss are those of test images.
-struct TrainingResult: Codable {
-  var network: String
-  var batchNorm: Bool
-  var seed: UInt64
-  var epochs: Int
-  var parameters: Int
-  var lanes: Int
-  var kernels: String
-  var accuracy: Double
-  var loss: Double
-  var seconds: Double
-  var saved: String?
 }

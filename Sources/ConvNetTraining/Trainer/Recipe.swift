@@ -17,7 +17,9 @@ public struct Recipe: Hashable, Sendable {
   public var labelSmoothing: Double
   /// Changes of training images.
   public var augmentation: Augmentation?
-  /// Steps during which the rate grows, half an epoch at most; half a cosine down to 0 follows.
+  /// The course of the learning rate after the warm-up.
+  public var schedule: RateCourse
+  /// Steps during which the rate grows, half an epoch at most.
   public var warmUpSteps: Int
   /// How gradients are made smaller, if at all.
   public var clipping: GradientClipping?
@@ -31,14 +33,16 @@ public struct Recipe: Hashable, Sendable {
   /// Makes a recipe.
   public init(
     epochs: Int, batchSize: Int = 128, optimizer: Optimizer, labelSmoothing: Double = 0,
-    augmentation: Augmentation? = nil, warmUpSteps: Int = 200, clipping: GradientClipping? = nil,
-    averageDecay: Double? = nil, checkpointing: Bool = false, remainder: RemainderPolicy = .drop
+    augmentation: Augmentation? = nil, schedule: RateCourse = .cosine(floor: 0),
+    warmUpSteps: Int = 200, clipping: GradientClipping? = nil, averageDecay: Double? = nil,
+    checkpointing: Bool = false, remainder: RemainderPolicy = .drop
   ) {
     self.epochs = epochs
     self.batchSize = batchSize
     self.optimizer = optimizer
     self.labelSmoothing = labelSmoothing
     self.augmentation = augmentation
+    self.schedule = schedule
     self.warmUpSteps = warmUpSteps
     self.clipping = clipping
     self.averageDecay = averageDecay
@@ -58,16 +62,40 @@ public struct Recipe: Hashable, Sendable {
 
   /// Prepares a training on data whose number sets the length of the schedule.
   ///
-  /// - Throws: as `Trainer.init`.
+  /// - Throws: as `Trainer.init`, and `TrainingError` where the schedule is none.
   public func trainer(
     for model: Model, data: any ImageSource, seed: UInt64, lanes: Lanes = .shared
   ) throws -> Trainer {
+    try check()
     let steps = data.stepCount(batchSize: batchSize, remainder: remainder)
     return try Trainer(
       model: model, loss: .softmaxCrossEntropy(labelSmoothing: labelSmoothing),
       optimizer: optimizer,
-      schedule: .cosine(steps: epochs * steps, warmUpSteps: min(warmUpSteps, steps / 2)),
+      schedule: schedule.schedule(
+        epochs: epochs, stepsPerEpoch: steps, warmUpSteps: min(warmUpSteps, steps / 2)),
       batchSize: batchSize, seed: seed, augmentation: augmentation, clipping: clipping,
       averageDecay: averageDecay, checkpointing: checkpointing, lanes: lanes)
+  }
+
+  /// Refuses numbers that no training can use, as far as the trainer does not.
+  func check() throws {
+    var counts = [("epochs", epochs, 0), ("steps of warm-up", warmUpSteps, 0)]
+    var parts: [(String, Double)] = []
+    switch schedule {
+    case .constant: break
+    case .step(let everyEpochs, let factor):
+      counts.append(("epochs between steps of the rate", everyEpochs, 1))
+      parts = [("factor", factor)]
+    case .cosine(let floor): parts = [("floor", floor)]
+    case .oneCycle(let rise, let start, let end):
+      parts = [("rise", rise), ("start", start), ("end", end)]
+    }
+    for (name, count, least) in counts where !(least...1 << 31).contains(count) {
+      throw TrainingError(.invalidOption, "\(count) \(name) cannot be had")
+    }
+    for (name, part) in parts where !(0...1).contains(part) {
+      throw TrainingError(
+        .invalidOption, "the \(name) of a schedule is a number in 0...1, not \(part)")
+    }
   }
 }

@@ -30,7 +30,7 @@ extension Trainer {
   /// Makes the plans of an epoch's batches: one that cannot be, such as a last one of one sample, is
   /// refused before anything is learned.
   func prepareBatches(
-    _ data: any ImageSource, _ stepsPerEpoch: Int, remainder: RemainderPolicy
+    _ data: any ImageSource, _ remainder: RemainderPolicy, stepsPerEpoch: Int
   ) throws {
     let sizes = [0, stepsPerEpoch - 1].map {
       remainder.samples(ofStep: $0, of: data.count, batchSize: batchSize).count
@@ -53,10 +53,8 @@ extension TrainingRun {
     let epoch = EpochKey(seed: trainer.seed, epoch: trainer.epochCount)
     let order = assembler.data.order(of: epoch)
     clock.restart()
-    // A run may have been stopped between an epoch's last step and its end.
-    let start = state.step < stepsPerEpoch ? samples(ofStep: state.step).lowerBound : order.count
     let loader = try BatchLoader(
-      assembler, order: order[start...],
+      assembler, order: order[samples(ofStep: state.step).lowerBound...],
       batchSize: trainer.batchSize, epoch: epoch, lanes: trainer.lanes, loading: trainer.loading)
     while state.step < stepsPerEpoch {
       try runStep(state.step, order: order, loader)
@@ -76,10 +74,11 @@ extension TrainingRun {
     return isOver || !shouldStop()
   }
 
-  /// The places in the epoch's order that a step learns from.
+  /// The samples of a step in the order of their epoch; those that are left out follow the last.
   private func samples(ofStep step: Int) -> Range<Int> {
-    options.remainder.samples(
-      ofStep: step, of: assembler.data.count, batchSize: trainer.batchSize)
+    let count = assembler.data.count
+    guard step < stepsPerEpoch else { return count..<count }
+    return options.remainder.samples(ofStep: step, of: count, batchSize: trainer.batchSize)
   }
 
   /// One step, counted from 0.

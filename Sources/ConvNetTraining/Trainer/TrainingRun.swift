@@ -85,8 +85,8 @@ public final class TrainingRun {
     self.validation = validation
     try trainer.ports.check(data)
     if let validation { try trainer.ports.check(validation) }
-    try options.check(hasValidation: validation != nil)
     try trainer.loading.check()
+    try options.check(hasValidation: validation != nil)
     stepsPerEpoch = data.stepCount(batchSize: trainer.batchSize, remainder: options.remainder)
     guard stepsPerEpoch > 0, options.epochs >= 0 else {
       throw TrainingError(
@@ -99,7 +99,7 @@ public final class TrainingRun {
     state = RunState(classCount: data.classCount)
     clock = RunClock()
     if trainer.epochCount < options.epochs {
-      try trainer.prepareBatches(data, stepsPerEpoch, remainder: options.remainder)
+      try trainer.prepareBatches(data, options.remainder, stepsPerEpoch: stepsPerEpoch)
     }
   }
 

@@ -1,0 +1,2 @@
+// Stands in until `Augmentation` is codable by itself.
+extension Augmentation: Codable {}
