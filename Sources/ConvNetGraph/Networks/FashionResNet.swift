@@ -3,7 +3,7 @@ extension Network {
   /// largest value of each channel.
   ///
   /// After the small residual networks with which people raced for CIFAR-10 in DAWNBench (Page 2018), at
-  /// three quarters of their width. 44.6 M multiply-adds for an image of 28 × 28, 1.09 M parameters. All
+  /// three quarters of their width. 44.0 M multiply-adds for an image of 28 × 28, 1.09 M parameters. All
   /// convolutions but the first are 3 × 3 of stride 1 on at least 48 channels: what Winograd's transform
   /// saves most on. Pooling comes before batch normalisation, so that a quarter of the pixels has to be
   /// normalised, and the residual block ends in a ReLU of its own, so that the skip connection stays linear.
