@@ -8,7 +8,7 @@ struct TrainCommand: ParsableCommand {
     commandName: "train",
     abstract: "Trains a built-in network or a model and prints its learning curve.",
     discussion: """
-      Every network has recipes of its own (--recipe); epochs, batch size and learning rate can be told. One \
+      Every network has a recipe of its own; epochs, batch size and learning rate can be told. One \
       seed gives the same model on every repeat and for any number of lanes. With --json every \
       epoch is an object on a line of its own, and so is the result, which comes last. Fine-tuning takes a \
       --model, --replace-head for other classes and --freeze PREFIX for what shall stay; the model's \
@@ -78,8 +78,8 @@ struct TrainCommand: ParsableCommand {
     var recipe = recipe
     if let epochs { recipe.epochs = epochs }
     if let batchSize { recipe.batchSize = batchSize }
-    if let clipNorm { recipe.clipping = .norm(clipNorm) }
-    if let ema { recipe.averageDecay = ema }
+    recipe.clipping = clipNorm.map { .norm($0) }
+    recipe.averageDecay = ema
     recipe.checkpointing = memoryOptions.checkpointing
     if let learningRate {
       switch recipe.optimizer {
