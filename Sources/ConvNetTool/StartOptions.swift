@@ -20,6 +20,12 @@ struct StartOptions: ParsableArguments {
       repeated.
       """)
   var freeze: [String] = []
+  @Option(
+    help: """
+      How it is trained: \(Recipe.Purpose.allCases.map(\.rawValue).joined(separator: ", ")). Other \
+      options change single numbers of it.
+      """)
+  var recipe = Recipe.Purpose.standard.rawValue
   @Flag(help: "Leave batch normalisation out; convolutions have biases instead.")
   var noBatchNorm = false
 
@@ -54,13 +60,14 @@ struct StartOptions: ParsableArguments {
     if let network {
       let network = try Network.named(network)
       return Start(
-        name: network.rawValue, recipe: .standard(for: network), network: network, model: nil)
+        name: network.rawValue, recipe: try .named(recipe, for: network), network: network,
+        model: nil)
     }
     let path = model ?? ""
     let model = try ModelFormat.load(path)
     let network = model.networkName.flatMap(Network.init(rawValue:))
     return Start(
-      name: model.networkName ?? path, recipe: .standard(for: network ?? .fashion),
+      name: model.networkName ?? path, recipe: try .named(recipe, for: network ?? .fashion),
       network: network, model: model)
   }
 

@@ -45,6 +45,17 @@ import Testing
     }
   }
 
+  /// A recipe sets what other options do not.
+  @Test func recipesCanBeChosen() throws {
+    let folder = try TemporaryFolder()
+    try folder.writeDataset()
+    let plain = try train(folder, save: "plain").objects()
+    let fast = try train(folder, save: "fast", ["--recipe", "fast"]).objects()
+    #expect(plain.count == fast.count)
+    let (first, other) = (plain[0]["learning_rate"], fast[0]["learning_rate"])
+    #expect(other as? Double == (first as? Double).map { 2 * $0 })
+  }
+
   @Test func fromTrainingToRunning() throws {
     let folder = try TemporaryFolder()
     try folder.writeDataset()

@@ -23,6 +23,9 @@ import Testing
     try expectMistake(
       ["train", "--data", "fashion-mnist", "--network", "lenin"],
       saying: ["“lenin”", "lenet", "fashion"])
+    try expectMistake(
+      ["train", "--data", "fashion-mnist", "--network", "lenet", "--recipe", "tasty"],
+      saying: ["“tasty”", "standard, fast, best"])
   }
 
   @Test func unknownWords() throws {

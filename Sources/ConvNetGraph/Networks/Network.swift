@@ -9,6 +9,9 @@ public enum Network: String, Sendable, Hashable, CaseIterable {
   case lenet
   /// A small network for Fashion-MNIST, learned in a minute; 28 × 28 × 1, 10 classes.
   case fashion
+  /// A residual network for Fashion-MNIST that learns to err on 6 images of 100 within minutes;
+  /// 28 × 28 × 1, 10 classes.
+  case fashionResNet = "fashion-resnet"
   /// He et al.'s residual network of 18 layers; 224 × 224 × 3, 1000 classes.
   case resnet18
   /// He et al.'s residual network of 34 layers; 224 × 224 × 3, 1000 classes.
@@ -42,7 +45,7 @@ public enum Network: String, Sendable, Hashable, CaseIterable {
   /// The classes it tells apart unless told otherwise.
   public var defaultClassCount: Int { isForImageNet ? 1000 : 10 }
 
-  private var isForImageNet: Bool { self != .lenet && self != .fashion }
+  private var isForImageNet: Bool { ![.lenet, .fashion, .fashionResNet].contains(self) }
 
   /// Describes the network, from images `[N, size, size, channels]` to logits `[N, classes]`.
   ///
@@ -73,6 +76,7 @@ public enum Network: String, Sendable, Hashable, CaseIterable {
     switch self {
     case .lenet: Self.lenet(x, classes: classes, normalized: normalized)
     case .fashion: Self.fashion(x, classes: classes, normalized: normalized)
+    case .fashionResNet: Self.fashionResNet(x, classes: classes, normalized: normalized)
     case .resnet18:
       Self.resnet(x, basicBlocks: [2, 2, 2, 2], classes: classes, normalized: normalized)
     case .resnet34:

@@ -52,12 +52,7 @@ public struct Recipe: Hashable, Sendable {
 
   /// What a built-in network is trained with unless told otherwise, with batch normalisation or without.
   public static func standard(for network: Network) -> Recipe {
-    let sgd = SGD(learningRate: 0.05, nesterov: true, weightDecay: .coupled(5e-4))
-    return switch network {
-    case .lenet: Recipe(epochs: 5, optimizer: .sgd(sgd))
-    case .fashion, .resnet18, .resnet34, .resnet50, .vgg16BatchNorm, .mobilenetV2, .densenet121:
-      Recipe(epochs: 4, optimizer: .sgd(sgd))
-    }
+    Recipe(epochs: network == .lenet ? 5 : 4, optimizer: sgd(rate: 0.05))
   }
 
   /// Prepares a training on data whose number sets the length of the schedule.
