@@ -22,6 +22,10 @@ import Testing
     let bar = ProgressBar.line(progress, hasBar: true)
     #expect(
       bar == "epoch 2/5 ██████████·········· loss 0.2500 acc 91.50 % | 12346 images/s, 1:15 left")
+    let narrow = ProgressBar.line(progress, hasBar: true, columns: 73)
+    #expect(narrow == "epoch 2/5 █████····· loss 0.2500 acc 91.50 % | 12346 images/s, 1:15 left")
+    #expect(ProgressBar.line(progress, hasBar: true, columns: 20) == "epoch 2/5 loss 0.25")
+    #expect(ProgressBar.line(progress, hasBar: true, columns: 0).isEmpty)
     progress.step = 60
     progress.rejectedUpdates = 1
     progress.validation = Evaluation(classCount: 2)

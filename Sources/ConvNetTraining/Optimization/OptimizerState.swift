@@ -36,7 +36,8 @@ package final class OptimizerState {
   package private(set) var gradientNorm: Double?
   private let pieces: [Piece]
   private var parameters: [UnsafeMutableBufferPointer<Float>] = []
-  private var gradients: [UnsafeBufferPointer<Float>] = []
+  /// The bound gradients, in the order of `entries`; none before the first step.
+  private(set) var gradients: [UnsafeBufferPointer<Float>] = []
   /// What follows the parameters; empty where nothing does.
   private var averages: [UnsafeMutableBufferPointer<Float>] = []
   private let moments: [(first: UnsafeMutablePointer<Float>, second: UnsafeMutablePointer<Float>)]

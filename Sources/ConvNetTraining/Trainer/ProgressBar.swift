@@ -29,17 +29,32 @@ public final class ProgressBar {
     let isDue = lastShown.map { now - $0 >= pause } ?? true
     guard isDue || progress.isEpochEnd else { return }
     lastShown = now
-    let line = Self.line(progress, title: title, hasBar: isTerminal)
+    let line = Self.line(
+      progress, title: title, hasBar: isTerminal, columns: isTerminal ? Self.columns : .max)
     let isLast = progress.isEpochEnd
     Self.write(isTerminal ? "\r\u{1B}[K\(line)\(isLast ? "\n" : "")" : line + "\n")
   }
 
   /// One line, without its end.
-  package static func line(_ progress: TrainingProgress, title: String = "", hasBar: Bool) -> String
-  {
+  ///
+  /// - Parameter columns: the width of the terminal, where a line that went on in a second row could not
+  ///   be written over: the bar becomes shorter, then the end is cut.
+  package static func line(
+    _ progress: TrainingProgress, title: String = "", hasBar: Bool, columns: Int = .max
+  ) -> String {
+    var line = ""
+    for width in [20, 10, 5, 0] {
+      line = self.line(progress, title: title, barWidth: hasBar ? width : nil)
+      if line.count < columns { return line }
+    }
+    return String(line.prefix(max(columns - 1, 0)))
+  }
+
+  private static func line(_ progress: TrainingProgress, title: String, barWidth: Int?) -> String {
     var line = "\(title)epoch \(progress.epoch)/\(progress.epochs)"
-    if hasBar, !progress.isEpochEnd {
-      line += " " + bar(Double(progress.step) / Double(max(progress.stepsPerEpoch, 1)))
+    if let barWidth, !progress.isEpochEnd {
+      let part = Double(progress.step) / Double(max(progress.stepsPerEpoch, 1))
+      if barWidth > 0 { line += " " + bar(part, width: barWidth) }
     } else if !progress.isEpochEnd {
       line += " step \(progress.step)/\(progress.stepsPerEpoch)"
     }
@@ -56,10 +71,17 @@ public final class ProgressBar {
     return line
   }
 
-  /// Twenty columns, filled from the left.
-  private static func bar(_ fraction: Double) -> String {
-    let filled = Int((min(max(fraction, 0), 1) * 20).rounded(.down))
-    return String(repeating: "█", count: filled) + String(repeating: "·", count: 20 - filled)
+  /// Some columns, filled from the left.
+  private static func bar(_ fraction: Double, width: Int) -> String {
+    let filled = Int((min(max(fraction, 0), 1) * Double(width)).rounded(.down))
+    return String(repeating: "█", count: filled) + String(repeating: "·", count: width - filled)
+  }
+
+  /// The width of the terminal; unlimited where it has none to tell.
+  private static var columns: Int {
+    var size = winsize()
+    let isKnown = ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
+    return isKnown ? Int(size.ws_col) : .max
   }
 
   /// Minutes and seconds, or hours, minutes and seconds.

@@ -28,9 +28,28 @@ package struct ProtobufWriter {
   /// A float.
   package mutating func float(_ field: Int, _ value: Float) {
     tag(field, .fixed32)
-    for shift in stride(from: UInt32(0), to: 32, by: 8) {
-      byte(UInt8(truncatingIfNeeded: value.bitPattern >> shift))
-    }
+    bytes(of: value.bitPattern)
+  }
+
+  /// A double.
+  package mutating func double(_ field: Int, _ value: Double) {
+    tag(field, .fixed64)
+    bytes(of: value.bitPattern)
+  }
+
+  /// Doubles, packed.
+  package mutating func doubles(_ field: Int, _ values: [Double]) {
+    tag(field, .lengthDelimited)
+    varint(UInt64(values.count * 8))
+    for value in values { bytes(of: value.bitPattern) }
+  }
+
+  /// Bytes that are here already.
+  package mutating func bytes(_ field: Int, _ value: [UInt8]) {
+    tag(field, .lengthDelimited)
+    varint(UInt64(value.count))
+    last += value
+    count += value.count
   }
 
   /// Text.
@@ -78,6 +97,14 @@ package struct ProtobufWriter {
     try file.append(last)
   }
 
+  /// The bytes of a message that streams nothing.
+  package var encoded: [UInt8] {
+    guard pieces.isEmpty else {
+      fatalError("A message with streamed data has no bytes of its own.")
+    }
+    return last
+  }
+
   private mutating func append(_ piece: Piece) {
     if case .bytes(let bytes) = piece {
       last += bytes
@@ -95,6 +122,13 @@ package struct ProtobufWriter {
   private mutating func byte(_ value: UInt8) {
     last.append(value)
     count += 1
+  }
+
+  /// A number of fixed width, its lowest byte first.
+  private mutating func bytes(of bits: some FixedWidthInteger) {
+    for shift in stride(from: 0, to: bits.bitWidth, by: 8) {
+      byte(UInt8(truncatingIfNeeded: bits >> shift))
+    }
   }
 
   private mutating func varint(_ value: UInt64) {
