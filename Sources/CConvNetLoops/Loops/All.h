@@ -33,6 +33,7 @@
 #include "WinogradGradient.h"
 #include "Pooling.h"
 #include "Resize.h"
+#include "ImageResample.h"
 #include "Softmax.h"
 #include "Random.h"
 #include "Optimizers.h"

@@ -42,27 +42,27 @@ INLINE void sample_pixels(
   UNROLL for (long r = 0; r < rows; r++) sample_store_pixel(y + r * yRow, t[r]);
 }
 
-/// The same of one channel.
+/// The same of one channel, the taps of which are `step` bytes apart.
 INLINE void sample_levels(
-    uint8_t *y, long yRow, const uint8_t *x, long xRow, const int32_t *weights, long taps,
-    const long rows) {
+    uint8_t *y, long yRow, const uint8_t *x, long xRow, long step, const int32_t *weights,
+    long taps, const long rows) {
   int32_t t[4];
   UNROLL for (long r = 0; r < rows; r++) t[r] = 1 << (SAMPLE_BITS - 1);
   for (long i = 0; i < taps; i++) {
-    UNROLL for (long r = 0; r < rows; r++) t[r] += x[r * xRow + i] * weights[i];
+    UNROLL for (long r = 0; r < rows; r++) t[r] += x[r * xRow + i * step] * weights[i];
   }
   UNROLL for (long r = 0; r < rows; r++) y[r * yRow] = sample_clip(t[r]);
 }
 
 INLINE void sample_row_group(
-    uint8_t *y, long yRow, const uint8_t *x, long xRow, long xWidth, const long *starts,
+    uint8_t *y, long yRow, const uint8_t *x, long xRow, long xWidth, const long *spans,
     const int32_t *weights, long maximum, long width, long channels, const long rows) {
   for (long o = 0; o < width; o++) {
-    const long first = starts[2 * o], taps = starts[2 * o + 1];
+    const long first = spans[2 * o], taps = spans[2 * o + 1];
     const int32_t *w = weights + o * maximum;
     const uint8_t *from = x + first * channels;
     if (channels == 1) {
-      sample_levels(y + o, yRow, from, xRow, w, taps, rows);
+      sample_levels(y + o, yRow, from, xRow, 1, w, taps, rows);
     } else if (first + taps < xWidth) {
       sample_pixels(y + 3 * o, yRow, from, xRow, w, taps, rows, 4);
     } else {
@@ -72,17 +72,17 @@ INLINE void sample_row_group(
 }
 
 static void resample_columns(
-    uint8_t *y, long yRow, const uint8_t *x, long xRow, long xWidth, const long *starts,
+    uint8_t *y, long yRow, const uint8_t *x, long xRow, long xWidth, const long *spans,
     const int32_t *weights, long maximum, long rows, long width, long channels) {
   long r = 0;
   for (; r + 4 <= rows; r += 4) {
     sample_row_group(
-        y + r * yRow, yRow, x + r * xRow, xRow, xWidth, starts, weights, maximum, width, channels,
+        y + r * yRow, yRow, x + r * xRow, xRow, xWidth, spans, weights, maximum, width, channels,
         4);
   }
   for (; r < rows; r++) {
     sample_row_group(
-        y + r * yRow, yRow, x + r * xRow, xRow, xWidth, starts, weights, maximum, width, channels,
+        y + r * yRow, yRow, x + r * xRow, xRow, xWidth, spans, weights, maximum, width, channels,
         1);
   }
 }
@@ -112,5 +112,28 @@ static void resample_rows(
   long c = 0;
   for (; c + 4 * W <= n; c += 4 * W) sample_vectors(y + c, x + c, xRow, weights, taps, 4);
   for (; c + W <= n; c += W) sample_vectors(y + c, x + c, xRow, weights, taps, 1);
-  for (; c < n; c++) sample_levels(y + c, 0, x + c, 0, weights, 0, 1);
+  for (; c < n; c++) sample_levels(y + c, 0, x + c, 0, xRow, weights, taps, 1);
+}
+
+static void normalize_bytes(
+    float *y, const uint8_t *x, const float *a, const float *b, long pixels, long channels) {
+  // One vector of coefficients for each that a period of W pixels has.
+  const long C = channels, n = pixels * C;
+  long i = 0;
+  if (C == 1 || C == 3) {
+    vf factor[3], offset[3];
+    for (long v = 0; v < C; v++) {
+      for (long l = 0; l < W; l++) {
+        factor[v][l] = a[(v * W + l) % C];
+        offset[v][l] = b[(v * W + l) % C];
+      }
+    }
+    for (; i + C * W <= n; i += C * W) {
+      for (long v = 0; v < C; v++) {
+        const sample_bytes p = *(const sample_bytes_memory *)(x + i + v * W);
+        store(y + i + v * W, factor[v] * __builtin_convertvector(p, vf) + offset[v]);
+      }
+    }
+  }
+  for (long c = 0; i < n; i++, c = c + 1 == C ? 0 : c + 1) y[i] = a[c] * (float)x[i] + b[c];
 }

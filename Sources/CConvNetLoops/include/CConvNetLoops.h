@@ -362,6 +362,22 @@ void cnl_weighted_rows(
     float *y, const float *x, long inner, const long *starts, const long *indices,
     const float *weights, float empty, long first, long last);
 
+// MARK: Images of bytes
+
+/// Resamples columns, of 1 or 3 channels: pixel o < width of a row of y is the sum of
+/// weights[o·maximum + t] times pixel spans[2·o] + t of the row of x, for t < spans[2·o + 1]. Weights have 22
+/// bits of fraction; Σ|weight|·255 stays below 2³¹. Sums are rounded to the nearest, half upwards, and
+/// clipped. Rows of x have xWidth pixels; nothing is read behind them.
+void cnl_resample_columns(
+    uint8_t *y, long yRow, const uint8_t *x, long xRow, long xWidth, const long *spans,
+    const int32_t *weights, long maximum, long rows, long width, long channels);
+/// One row of y, n bytes, of `taps` rows of x by the same rule.
+void cnl_resample_rows(
+    uint8_t *y, const uint8_t *x, long xRow, const int32_t *weights, long taps, long n);
+/// y = a[c]·x + b[c].
+void cnl_normalize_bytes(
+    float *y, const uint8_t *x, const float *a, const float *b, long pixels, long channels);
+
 // MARK: Softmax over columns
 
 void cnl_softmax(float *y, const float *x, long rows, long columns);

@@ -62,7 +62,7 @@ public struct ImageFile: Sendable {
     _ = try Self.format(of: file.bytes(count: min(file.size, 16), at: 0), at: path)
     // Stored without any compression, at 16 bits with transparency, and with as much beside it.
     let (limit, overflow) = pixelLimit.multipliedReportingOverflow(by: 16)
-    guard overflow || file.size <= limit + 1 << 20 else {
+    guard overflow || file.size - (1 << 20) <= limit else {
       throw FileError(
         .tooLarge, "\(file.size) bytes are more than an image of \(pixelLimit) pixels needs",
         at: path)
