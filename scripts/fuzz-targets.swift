@@ -25,6 +25,7 @@ private let targets: [String: Target] = [
     writeSeeds: { folder in
       for (name, tensor) in samples { try NpyFile.write(tensor, to: "\(folder)/\(name)") }
     }),
+  "cifar": Target(read: readCIFAR, writeSeeds: writeCIFAR),
   "idx": Target(read: { _ = try IDX.read($0) }, writeSeeds: writeIDX),
   "model": Target(read: { _ = try ModelFile.load($0) }, writeSeeds: writeModel),
 ]
@@ -84,6 +85,19 @@ private func readONNX(_ path: String) throws {
     }
   }
   try read(try ONNXModel.read(path).graph)
+}
+
+private func readCIFAR(_ path: String) throws {
+  for labels in CIFAR.Labels.allCases {
+    do { _ = try CIFAR.read([path, path], labels: labels) } catch is FileError {}
+  }
+  // The same bytes as names, of a folder that has nothing else.
+  let folder = String(path.dropLast("/input".count))
+  let link = folder + "/batches.meta.txt"
+  guard access(link, F_OK) == 0 || symlink(path, link) == 0 else {
+    fatalError("\(link) cannot be written.")
+  }
+  _ = try CIFARFolder.load(folder)
 }
 
 // MARK: Seeds
@@ -187,6 +201,14 @@ private func writeIDX(to folder: String) throws {
     [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, length, 0, ~length, 255] + matrix + checksum
     + [length, 0, 0, 0]
   for (name, bytes) in [("matrix", matrix), ("floats", floats), ("gzip", gzip)] {
+    try AtomicFile.write(to: "\(folder)/\(name)") { try $0.append(bytes) }
+  }
+}
+
+private func writeCIFAR(to folder: String) throws {
+  let picture = (0..<3072).map { UInt8(truncatingIfNeeded: $0) }
+  let names = Array(CIFARFolder.classNames.joined(separator: "\n").utf8)
+  for (name, bytes) in [("ten", [9] + picture), ("hundred", [19, 99] + picture), ("names", names)] {
     try AtomicFile.write(to: "\(folder)/\(name)") { try $0.append(bytes) }
   }
 }

@@ -18,9 +18,13 @@ struct EvaluateCommand: ParsableCommand {
   /// The shape of the JSON.
   struct Result: Encodable {
     var accuracy: Double
+    /// Of the five largest logits; left out where there are no more than five classes.
+    var topFiveAccuracy: Double?
     var loss: Double
     var count: Int
     var classes: [String]
+    /// Of each class the part of its samples that were recognised; null where it has none.
+    var recalls: [Double?]
     /// For each true class (row) how often each class was predicted (column).
     var confusion: [[Int]]
   }
@@ -34,15 +38,17 @@ struct EvaluateCommand: ParsableCommand {
     let evaluation = try Evaluator(foldingOptions.fold(model).model, lanes: lanes)
       .evaluate(data)
     let result = Result(
-      accuracy: evaluation.accuracy, loss: evaluation.loss, count: evaluation.count,
-      classes: data.classNames, confusion: evaluation.confusion)
+      accuracy: evaluation.accuracy, topFiveAccuracy: evaluation.topFiveAccuracy,
+      loss: evaluation.loss, count: evaluation.count, classes: data.classNames,
+      recalls: evaluation.recalls, confusion: evaluation.confusion)
     if json { return try Output.json(result) }
+    let topFive = result.topFiveAccuracy.map { ", top 5 \(decimal($0 * 100, 2)) %" } ?? ""
     try Output.line(
-      "accuracy \(decimal(result.accuracy * 100, 2)) %, loss \(decimal(result.loss, 4)), "
+      "accuracy \(decimal(result.accuracy * 100, 2)) %\(topFive), loss \(decimal(result.loss, 4)), "
         + "\(result.count) images\n\nconfusion: true classes in rows, predictions in columns")
     let names = result.classes
     let header = [""] + names.indices.map(String.init) + ["recognised"]
-    let rows = zip(result.confusion, evaluation.recalls).enumerated().map { index, row in
+    let rows = zip(result.confusion, result.recalls).enumerated().map { index, row in
       ["\(index) \(names[index])"] + row.0.map(String.init)
         + [row.1.map { decimal($0 * 100, 1) + " %" } ?? "none"]
     }

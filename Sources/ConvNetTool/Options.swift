@@ -73,13 +73,17 @@ struct MemoryOptions: ParsableArguments {
 /// Where labelled images come from.
 struct DataOptions: ParsableArguments {
   @Option(
-    help: "fashion-mnist, or a folder with the four files of the MNIST family, plain or .gz.")
+    help: """
+      fashion-mnist, or a folder: with the four files of the MNIST family, plain or .gz, or with the \
+      binary version of CIFAR-10 or CIFAR-100.
+      """)
   var data: String
 
   func load() throws -> ImageDataset { try Self.load(data) }
 
   static func load(_ data: String) throws -> ImageDataset {
-    data == "fashion-mnist" ? try FashionMNIST.load() : try IDXFolder.load(data)
+    if data == "fashion-mnist" { return try FashionMNIST.load() }
+    return try CIFARFolder.recognizes(data) ? CIFARFolder.load(data) : IDXFolder.load(data)
   }
 }
 

@@ -1,4 +1,5 @@
 import ConvNetTraining
+import FoundationEssentials
 import Testing
 
 @Suite struct EvaluationTests {
@@ -13,6 +14,35 @@ import Testing
     #expect(evaluation.count == 4 && evaluation.loss == 3.25)
     #expect(evaluation.confusion == [[0, 1, 0], [1, 1, 0], [0, 0, 1]])
     #expect(evaluation.accuracy == 0.5 && evaluation.recalls == [0, 0.5, 1])
+  }
+
+  /// Of equal logits the first count, NaN never does, and few classes have no top five.
+  @Test func topFiveCountsTheFirstLargest() throws {
+    let rows: [([Float], Int64, Bool)] = [
+      ([6, 5, 4, 3, 2, 1, 0], 4, true), ([6, 5, 4, 3, 2, 1, 0], 5, false),
+      ([0, 0, 0, 0, 0, 0, 0], 4, true), ([0, 0, 0, 0, 0, 0, 0], 5, false),
+      ([.nan, .nan, .nan, 1, 1, 1, 1], 6, true), ([.nan, 0, 0, 0, 0, 0, 0], 0, false),
+      ([.infinity, 1, 2, 3, 4, 5, 6], 0, true), ([.infinity, 1, 2, 3, 4, 5, 6], 2, false),
+    ]
+    for (row, label, isHit) in rows {
+      var evaluation = Evaluation(classCount: 7)
+      row.withUnsafeBufferPointer { evaluation.add(loss: 0, logits: $0, labels: [label]) }
+      #expect(evaluation.topFiveCount == (isHit ? 1 : 0), "\(row), \(label)")
+    }
+    var evaluation = Evaluation(classCount: 7)
+    rows.flatMap(\.0).withUnsafeBufferPointer {
+      evaluation.add(loss: 0, logits: $0, labels: rows.map(\.1))
+    }
+    #expect(evaluation.topFiveAccuracy == 0.5)
+    #expect(Evaluation(classCount: 7).topFiveAccuracy == 0)
+    #expect(Evaluation(classCount: 5).topFiveAccuracy == nil)
+    // What was written before there was a top five.
+    let old = Data(#"{"count":1,"loss":2,"confusion":[[1]]}"#.utf8)
+    let decoded = try JSONDecoder().decode(Evaluation.self, from: old)
+    #expect(decoded.count == 1 && decoded.topFiveCount == nil)
+    #expect(
+      try JSONDecoder().decode(Evaluation.self, from: JSONEncoder().encode(evaluation))
+        == evaluation)
   }
 
   @Test func linesSayEverything() {

@@ -5,9 +5,7 @@ import Synchronization
 /// Writes normalised and perhaps augmented images of a batch where the network reads them.
 package struct BatchAssembler: Sendable {
   let data: any ImageSource
-  let augmentation: Augmentation?
-  private let factors: [Float]
-  private let offsets: [Float]
+  private let preparation: ImagePreparation
 
   /// Below so many elements lanes are not woken.
   static let parallelCount = 1 << 15
@@ -16,24 +14,15 @@ package struct BatchAssembler: Sendable {
 
   /// Makes an assembler.
   ///
-  /// - Throws: `TrainingError` where the normalisation has another number of channels.
+  /// - Throws: `TrainingError` where the normalisation has another number of channels, or a number of
+  ///   the augmentation is outside its range.
   package init(
     data: any ImageSource, normalization: Normalization?, augmentation: Augmentation? = nil
   ) throws {
-    let normalization =
-      normalization ?? .scaling(data.elementType, channels: data.channels)
-    guard normalization.mean.count == data.channels else {
-      throw TrainingError(
-        .invalidData,
-        "images of \(data.channels) channels cannot be normalised by \(normalization.mean.count) "
-          + "means")
-    }
-    guard (augmentation?.shift ?? 0) >= 0 else {
-      throw TrainingError(.invalidOption, "images cannot move by up to \(augmentation?.shift ?? 0)")
-    }
     self.data = data
-    self.augmentation = augmentation
-    (factors, offsets) = normalization.coefficients
+    preparation = try ImagePreparation(
+      shape: data.imageShape, elementType: data.elementType, normalization: normalization,
+      augmentation: augmentation)
   }
 
   /// Fills `[samples.count, H, W, C]` with images.
@@ -75,48 +64,15 @@ package struct BatchAssembler: Sendable {
   func assembleImage(
     _ sample: Int, in epoch: EpochKey?, to output: UnsafeMutablePointer<Float>
   ) throws {
-    let change = epoch.flatMap {
-      augmentation?.change(sample: sample, random: Augmentation.random($0))
-    }
     try data.withPixels(of: sample, in: epoch) { bytes in
       guard let base = bytes.baseAddress else { return }
       switch data.elementType {
-      case .uint8: write(base.assumingMemoryBound(to: UInt8.self), change, to: output) { Float($0) }
-      default: write(base.assumingMemoryBound(to: Float.self), change, to: output) { $0 }
-      }
-    }
-  }
-
-  /// One image: y = factor·x + offset; what comes in from outside is x = 0.
-  @inline(__always)
-  private func write<Element>(
-    _ image: UnsafePointer<Element>, _ change: Augmentation.Change?,
-    to output: UnsafeMutablePointer<Float>, _ number: (Element) -> Float
-  ) {
-    let shape = data.imageShape
-    let (height, width, channels) = (shape[0], shape[1], shape[2])
-    factors.withUnsafeBufferPointer { factors in
-      offsets.withUnsafeBufferPointer { offsets in
-        guard let change, change != Augmentation.Change() else {
-          for c in 0..<channels {
-            let (a, b) = (factors[c], offsets[c])
-            for i in stride(from: c, to: height * width * channels, by: channels) {
-              output[i] = a * number(image[i]) + b
-            }
-          }
-          return
-        }
-        for h in 0..<height {
-          for w in 0..<width {
-            let from = (h: h + change.dy, w: w + change.dx)
-            let inside = from.h >= 0 && from.h < height && from.w >= 0 && from.w < width
-            let column = change.mirrors ? width - 1 - from.w : from.w
-            for c in 0..<channels {
-              let x = inside ? number(image[(from.h * width + column) * channels + c]) : 0
-              output[(h * width + w) * channels + c] = factors[c] * x + offsets[c]
-            }
-          }
-        }
+      case .uint8:
+        let image = base.assumingMemoryBound(to: UInt8.self)
+        preparation.prepare(image, sample: sample, in: epoch, to: output) { Float($0) }
+      default:
+        let image = base.assumingMemoryBound(to: Float.self)
+        preparation.prepare(image, sample: sample, in: epoch, to: output) { $0 }
       }
     }
   }

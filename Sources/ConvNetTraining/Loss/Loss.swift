@@ -13,6 +13,10 @@ public enum Loss: Hashable, Sendable {
   package static let labelsName = "labels"
   /// The scalar output.
   package static let lossName = "loss"
+  /// The inputs of mixed samples: the second label of each, int64 `[N]`, and the weight λ of its first,
+  /// float32 `[N]`.
+  package static let partnerLabelsName = "labels.partner"
+  package static let mixingWeightsName = "labels.weight"
   /// The output of the network that is compared with the labels, `[N, K]`.
   package static let predictionName = "output"
 
@@ -20,8 +24,13 @@ public enum Loss: Hashable, Sendable {
   ///
   /// The only output of a network counts as `output`, whatever its name.
   ///
+  /// - Parameters:
+  ///   - graph: the network.
+  ///   - isMixed: whether samples have two labels a and b, as mixup gives them: the loss of a sample is
+  ///     λ·ℓ(a) + (1 − λ)·ℓ(b) then, with more inputs for b and λ. Targets of `.meanSquaredError` are
+  ///     mixed as numbers, without more inputs.
   /// - Throws: `GraphError` where the network has no such output, or one that does not fit.
-  package func added(to graph: Graph) throws -> Graph {
+  package func added(to graph: Graph, isMixed: Bool = false) throws -> Graph {
     let named = graph.outputs.first { $0.name == Loss.predictionName }
     guard let output = (graph.outputs.count == 1 ? graph.outputs.first : named)?.value else {
       throw GraphError(
@@ -38,8 +47,12 @@ public enum Loss: Hashable, Sendable {
     case .softmaxCrossEntropy(let labelSmoothing):
       let labels = builder.addInput(
         Loss.labelsName, TensorType(.int64, [type.dimensions[0]]))
-      let losses = builder.add(
-        .softmaxCrossEntropy(SoftmaxCrossEntropy(labelSmoothing: labelSmoothing)), output, labels)
+      let loss = Operation.softmaxCrossEntropy(
+        SoftmaxCrossEntropy(labelSmoothing: labelSmoothing))
+      var losses = builder.add(loss, output, labels)
+      if isMixed {
+        losses = Self.mixed(losses, loss, output, type.dimensions[0], in: builder)
+      }
       builder.addOutput(Loss.lossName, builder.add(.reduce(Reduce(.mean, axes: [0])), losses))
     case .meanSquaredError:
       let targets = builder.addInput(Loss.labelsName, type)
@@ -49,5 +62,18 @@ public enum Loss: Hashable, Sendable {
       builder.addOutput(Loss.lossName, builder.add(.reduce(mean), squares))
     }
     return try builder.finish()
+  }
+
+  /// ℓ(b) + λ·(ℓ(a) − ℓ(b)) of each sample.
+  private static func mixed(
+    _ first: Graph.ValueID, _ loss: Operation, _ output: Graph.ValueID, _ samples: Dimension,
+    in builder: GraphBuilder
+  ) -> Graph.ValueID {
+    let labels = builder.addInput(partnerLabelsName, TensorType(.int64, [samples]))
+    let weights = builder.addInput(mixingWeightsName, TensorType(.float32, [samples]))
+    let second = builder.add(loss, output, labels)
+    let difference = builder.add(.combine(.subtract), first, second)
+    let weighted = builder.add(.combine(.multiply), weights, difference)
+    return builder.add(.combine(.add), second, weighted)
   }
 }

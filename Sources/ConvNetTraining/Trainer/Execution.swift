@@ -9,12 +9,16 @@ struct TrainingPorts: Sendable {
   let labels: TensorType
   /// The number of logits.
   let classCount: Int
+  /// Whether the loss takes two labels of each sample.
+  let isMixed: Bool
   /// Whether something in the graph is random.
   let hasRandomKey: Bool
 
   /// Finds them in a graph that `Loss.added(to:)` gave.
   init(_ graph: Graph) throws {
-    let special = [Loss.labelsName, GraphBuilder.randomKeyName]
+    let special = [
+      Loss.labelsName, Loss.partnerLabelsName, Loss.mixingWeightsName, GraphBuilder.randomKeyName,
+    ]
     let inputs = graph.inputs.filter { !special.contains($0.name) }
     guard inputs.count == 1, let images = inputs.first else {
       let names = inputs.map(\.name).joined(separator: ", ")
@@ -32,6 +36,7 @@ struct TrainingPorts: Sendable {
     self.images = images.name
     self.labels = graph.type(of: labels.value)
     self.classCount = classCount
+    isMixed = graph.inputs.contains { $0.name == Loss.mixingWeightsName }
     hasRandomKey = graph.inputs.contains { $0.name == GraphBuilder.randomKeyName }
   }
 
@@ -71,7 +76,11 @@ final class Execution {
   /// The shapes that a plan is made for.
   static func inputShapes(_ ports: TrainingPorts, images: Shape) -> [String: Shape] {
     let labels = [images[0]] + ports.labels.dimensions.dropFirst().map { $0.extent ?? 0 }
-    return [ports.images: images, Loss.labelsName: Shape(labels)]
+    var shapes = [ports.images: images, Loss.labelsName: Shape(labels)]
+    if ports.isMixed {
+      for name in [Loss.partnerLabelsName, Loss.mixingWeightsName] { shapes[name] = [images[0]] }
+    }
+    return shapes
   }
 
   /// Puts the next images of a loader and their labels into the inputs.
@@ -113,6 +122,41 @@ final class Execution {
   func load(images: Tensor, labels: Tensor) throws {
     try workspace.setInput(ports.images, to: images)
     try workspace.setInput(Loss.labelsName, to: labels)
+    guard ports.isMixed else { return }
+    // Whoever brings a batch has mixed it already, or not: one label counts.
+    try workspace.setInput(Loss.partnerLabelsName, to: labels)
+    try workspace.setInput(
+      Loss.mixingWeightsName, to: Tensor(repeating: Float(1), shape: labels.shape))
+  }
+
+  /// Mixes the images in the inputs, and their labels, with those of their partners.
+  ///
+  /// - Parameters:
+  ///   - labels: of the samples that were loaded.
+  ///   - weights: λ of each.
+  func mix(labels: [Int64], weights: [Float], lanes: Lanes) throws {
+    try workspace.withInput(ports.images) {
+      Mixup.mix($0.assumingMemoryBound(to: Float.self), weights: weights, lanes: lanes)
+    }
+    let partners = labels.indices.map { labels[Mixup.partner(of: $0, count: labels.count)] }
+    guard ports.isMixed else {
+      return try workspace.withInput(Loss.labelsName) { bytes in
+        let targets = bytes.assumingMemoryBound(to: Float.self)
+        for (i, weight) in weights.enumerated() {
+          let row = i * ports.classCount
+          targets[row + Int(labels[i])] = weight
+          targets[row + Int(partners[i])] += 1 - weight
+        }
+      }
+    }
+    try workspace.withInput(Loss.partnerLabelsName) { bytes in
+      let output = bytes.assumingMemoryBound(to: Int64.self)
+      for (i, label) in partners.enumerated() { output[i] = label }
+    }
+    try workspace.withInput(Loss.mixingWeightsName) { bytes in
+      let output = bytes.assumingMemoryBound(to: Float.self)
+      for (i, weight) in weights.enumerated() { output[i] = weight }
+    }
   }
 
   /// Runs the plan.

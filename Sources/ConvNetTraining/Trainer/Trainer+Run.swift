@@ -90,7 +90,7 @@ extension TrainingRun {
     do {
       _ = try trainer.advance(parts) { range in
         let execution = try trainer.execution(for: data.batchShape(range.count))
-        _ = try execution.load(loader)
+        try trainer.mix(execution.load(loader), of: data, in: execution)
         return execution
       } observe: { execution, range, loss in
         try execution.withLogits { logits in

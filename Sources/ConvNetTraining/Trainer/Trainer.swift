@@ -102,10 +102,11 @@ public final class Trainer {
       throw TrainingError(
         .invalidOption, "a batch cannot be computed in \(accumulation.steps) parts")
     }
+    try augmentation?.check()
     try optimizer.check()
     try clipping?.check()
     try renormalization.check()
-    graph = try loss.added(to: model.graph)
+    graph = try loss.added(to: model.graph, isMixed: augmentation?.mixup ?? 0 > 0)
     let resolved = try ResolveMode(.training).apply(to: graph)
     ports = try TrainingPorts(resolved)
     // What each shape of batch runs is made when it comes; whether it can be differentiated is said now.
