@@ -1,7 +1,7 @@
 package import ConvNetGraph
 
 /// Small changes of training images that keep their class: a pure function of (seed, epoch, sample).
-public struct Augmentation: Hashable, Sendable {
+public struct Augmentation: Hashable, Sendable, Codable {
   /// Whether every second image is mirrored, left to right.
   public var horizontalFlip: Bool
   /// An image moves by up to so many pixels in each direction; black comes in at the edges.
