@@ -1,5 +1,5 @@
-import ArgumentParser
-import ConvNet
+public import ArgumentParser
+public import ConvNet
 
 /// What of a recipe the command line changes.
 struct RecipeOptions: ParsableArguments {
@@ -13,7 +13,9 @@ struct RecipeOptions: ParsableArguments {
   var momentum: Double?
   @Option(
     parsing: .unconditional,
-    help: "How strongly weights are pulled towards 0: in the gradient, or with sgdw and adamw beside it.")
+    help:
+      "How strongly weights are pulled towards 0: in the gradient, or with sgdw and adamw beside it."
+  )
   var weightDecay: Double?
   @Option(
     help: """
@@ -21,7 +23,8 @@ struct RecipeOptions: ParsableArguments {
       \(RateCourse.known.map(\.name).joined(separator: ", ")).
       """)
   var schedule: String?
-  @Option(parsing: .unconditional, help: "Steps during which the rate grows, half an epoch at most.")
+  @Option(
+    parsing: .unconditional, help: "Steps during which the rate grows, half an epoch at most.")
   var warmUp: Int?
   @Option(parsing: .unconditional, help: "How much of a label is spread over all classes.")
   var labelSmoothing: Double?
@@ -67,7 +70,8 @@ struct RecipeOptions: ParsableArguments {
 struct EndOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
-    help: "End after so many epochs in which validation did not become better; keeps the best model.")
+    help:
+      "End after so many epochs in which validation did not become better; keeps the best model.")
   var earlyStopping: Int?
   @Option(help: "What is compared: accuracy or loss of the validation images.")
   var metric: ValidationMetric = .accuracy

@@ -166,7 +166,11 @@ extension RecipeChanges.Optimizer {
         ? ["momentum": momentum != nil, "nesterov": nesterov != nil]
         : ["beta1": beta1 != nil, "beta2": beta2 != nil, "epsilon": epsilon != nil],
       with: name)
-    let strength = weightDecay ?? old.weightDecay.coupledRate + old.weightDecay.decoupledRate
+    let isSameKind = old.name.hasPrefix("adam") == isAdam
+    let usual = name == "adamw" ? 0.01 : 0
+    let strength =
+      weightDecay
+      ?? (isSameKind ? old.weightDecay.coupledRate + old.weightDecay.decoupledRate : usual)
     let decay: WeightDecay =
       strength == 0 ? .none : name.hasSuffix("w") ? .decoupled(strength) : .coupled(strength)
     if isAdam {

@@ -1,2 +1,0 @@
-// Stands in until `Augmentation` is codable by itself.
-extension Augmentation: Codable {}
