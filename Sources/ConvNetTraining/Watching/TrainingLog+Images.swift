@@ -1,5 +1,5 @@
 import ConvNetFormats
-public import ConvNetGraph
+package import ConvNetGraph
 
 extension TrainingLog {
   /// Writes down what the first images look like that a training is about to learn from, augmentation
