@@ -9,8 +9,8 @@ struct BenchCommand: ParsableCommand {
       Measures operations and networks: at least 5 rounds and 2 seconds each, after a warm-up.
       """,
     subcommands: [
-      BenchInferCommand.self, BenchTrainCommand.self, BenchConvolutionCommand.self,
-      BenchBatchNormalizationCommand.self,
+      BenchInferCommand.self, BenchTrainCommand.self, BenchImagesCommand.self,
+      BenchConvolutionCommand.self, BenchBatchNormalizationCommand.self,
     ])
 }
 

@@ -1,11 +1,11 @@
 import ConvNetFormats
 
-/// A JPEG or PNG file: its bytes, with what its header says. Pixels are decoded when asked for.
+/// A JPEG or PNG file: its bytes, with what its header says.
 ///
-/// The kind of file is told by its first bytes, not by its name. Images come out the right way up,
-/// as EXIF says the camera was held. Colours are the numbers in the file: embedded profiles and
-/// gamma are not applied, and transparency is dropped rather than blended, as Pillow's
-/// `convert("RGB")` has it. Every error is a `FileError`, which names the file.
+/// Pixels are decoded when they are asked for. The kind of file is told by its first bytes, not by its
+/// name. Images come out the right way up, as EXIF says the camera was held. Colours are the numbers in
+/// the file: embedded profiles and gamma are not applied, and transparency is dropped rather than
+/// blended, as Pillow's `convert("RGB")` has it. Every error is a `FileError`, which names the file.
 public struct ImageFile: Sendable {
   /// A kind of file that is read.
   public enum Format: String, Hashable, Sendable {

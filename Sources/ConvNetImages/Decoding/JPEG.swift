@@ -74,8 +74,10 @@ enum JPEG {
     unsafe tjGetErrorStr2(handle).map { unsafe String(cString: $0) } ?? "unknown error"
   }
 
-  /// Bytes that a camera's software left between the complete image and its end. Only the first
-  /// warning has a message; this one comes when the end was reached, so that none hides behind it.
+  /// Bytes that a camera's software left between the complete image and its end.
+  ///
+  /// Only the first warning has a message; this one comes when the end was reached, so that none hides
+  /// behind it.
   private static func isHarmless(_ handle: tjhandle) -> Bool {
     guard unsafe tjGetErrorCode(handle) == Int32(bitPattern: TJERR_WARNING.rawValue) else {
       return false

@@ -5,7 +5,7 @@ import ConvNetFormats
 enum PNG {
   static let signature: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
 
-  /// The chunks that make the pixels. The others are kept from libpng, which would read them all.
+  /// The chunks that make the pixels; the others are kept from libpng, which would read them all.
   private static let essential: Set<String> = ["IHDR", "PLTE", "IDAT", "IEND"]
 
   /// Extents, channels and orientation; the chunks have to be complete.

@@ -1,13 +1,12 @@
+public import ConvNetTraining
+
 /// How the pixels of a resized image are made of those of the source.
 ///
-/// Both widen with the reduction, so that every pixel of the source counts (antialiasing), as
-/// Pillow's filters of the same names do, and give the same bits as Pillow.
-public enum ResamplingFilter: String, Hashable, Sendable, Codable, CaseIterable {
-  /// A triangle, over two pixels where the image grows.
-  case bilinear
-  /// Keys's cubic (1981) with a = −½, over four.
-  case bicubic
+/// The filters widen with the reduction, so that every pixel of the source counts (antialiasing), as
+/// Pillow's of the same names do: bilinear is a triangle, bicubic Keys's polynomial (1981) with a = −½.
+public typealias ResamplingFilter = ImagePreprocessing.Filter
 
+extension ResamplingFilter {
   /// The distance from the centre, in pixels of the smaller image, at which weights end.
   var support: Double { self == .bilinear ? 1 : 2 }
 

@@ -1,4 +1,5 @@
 import CConvNetLoops
+public import ConvNetTraining
 
 extension PixelImage {
   /// Resized to `height` × `width`, wholly or a part of it.
