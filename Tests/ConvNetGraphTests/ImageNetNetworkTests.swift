@@ -119,7 +119,7 @@ private struct Names {
     case .vgg16BatchNorm: vgg()
     case .mobilenetV2: mobilenet()
     case .densenet121: densenet()
-    case .lenet, .fashion: break
+    case .lenet, .fashion, .fashionResNet: break
     }
   }
 
