@@ -36,4 +36,18 @@ package enum Experiments {
   package static func named(_ name: String) -> (any Experiment)? {
     all.first { $0.name == name }
   }
+
+  /// Runs some experiments one after the other; one that fails takes no other with it.
+  ///
+  /// - Parameters:
+  ///   - show: gets each result as soon as it is there.
+  ///   - fail: gets what went wrong with an experiment, `show` included.
+  package static func run(
+    _ experiments: [any Experiment], in context: ExperimentContext,
+    show: (ExperimentResult) throws -> Void, fail: (_ name: String, _ error: any Error) -> Void
+  ) {
+    for experiment in experiments {
+      do { try show(experiment.run(context)) } catch { fail(experiment.name, error) }
+    }
+  }
 }

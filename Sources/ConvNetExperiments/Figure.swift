@@ -1,3 +1,5 @@
+package import ConvNet
+
 /// Curves over one pair of axes, as numbers.
 package struct Figure: Hashable, Sendable, Codable {
   package struct Axis: Hashable, Sendable, Codable {

@@ -36,6 +36,9 @@ package struct Sample: Hashable, Sendable, Codable {
   /// Of parts of one: mean ± spread in per cent.
   package var percent: String { Sample(values.map { $0 * 100 }).text(2, unit: "%") }
 
+  /// Of differences of parts of one: mean ± spread in percentage points.
+  package var points: String { Sample(values.map { $0 * 100 }).text(2, unit: "points") }
+
   /// Of positive numbers of many magnitudes: their geometric mean.
   package var geometricMean: Double {
     Glibc.exp(values.reduce(0) { $0 + Glibc.log($1) } / Double(values.count))
@@ -45,20 +48,15 @@ package struct Sample: Hashable, Sendable, Codable {
 /// A number with so many digits after the point.
 func decimal(_ value: Double, _ digits: Int) -> String { ProgressBar.decimal(value, digits) }
 
-/// A whole number in groups of three digits.
-func grouped(_ value: Double) -> String {
-  guard value.isFinite else { return "never" }
-  let digits = Array(String(Int(abs(value).rounded())))
-  let text = digits.enumerated().reduce(into: "") { text, digit in
-    if digit.offset > 0, (digits.count - digit.offset) % 3 == 0 { text += " " }
-    text.append(digit.element)
-  }
-  return value < 0 ? "-\(text)" : text
+/// A number without digits that say nothing.
+func shortest(_ value: Double) -> String {
+  value == value.rounded() && abs(value) < 1e9 ? "\(Int(value))" : "\(value)"
 }
 
-/// A positive number as m·10ᵉ, with one digit after the point.
+/// A number from 0 upwards, as m·10ᵉ with one digit after the point where it is very small or large.
 func scientific(_ value: Double) -> String {
-  guard value.isFinite, value > 0 else { return "\(value)" }
+  guard value.isFinite else { return value.isNaN ? "not finite" : "∞" }
+  guard value > 0 else { return "0" }
   if (1e-3..<1e4).contains(value) { return decimal(value, value < 1 ? 3 : value < 100 ? 2 : 0) }
   var exponent = Int(Glibc.log10(value).rounded(.down))
   var mantissa = value / Glibc.pow(10, Double(exponent))

@@ -41,17 +41,12 @@ struct ExperimentCommand: ParsableCommand {
       lanes: lanes, report: { Output.remark($0) })
     kernelOptions.remarkOnEnvironment()
     var failures: [String] = []
-    for experiment in experiments {
-      do {
-        try show(experiment.run(context))
-      } catch  where experiments.count > 1 {
-        // What the others found is not lost.
-        Output.remark("\(experiment.name) failed: \(error)")
-        failures.append(experiment.name)
-      }
+    Experiments.run(experiments, in: context, show: show) { name, error in
+      Output.remark("\(name): \(error)")
+      failures.append(name)
     }
     guard failures.isEmpty else {
-      throw ToolError("failed: \(failures.joined(separator: ", "))")
+      throw ToolError("without a result: \(failures.joined(separator: ", "))")
     }
   }
 

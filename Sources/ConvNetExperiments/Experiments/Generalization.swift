@@ -39,7 +39,7 @@ package struct GeneralizationExperiment: Experiment {
   package func run(_ context: ExperimentContext) throws -> ExperimentResult {
     let (large, few) = (context.train.count, min(1000, context.train.count / 2))
     let sizes = context.choose(
-      full: [(large, 6), (few, 60)], quick: [(5000, 2), (500, 20)], tiny: [(large, 1), (few, 1)])
+      full: [(large, 4), (few, 60)], quick: [(5000, 2), (500, 20)], tiny: [(large, 1), (few, 1)])
     let jobs = sizes.flatMap { size in
       Variant.allCases.map { Job(variant: $0, images: size.0, epochs: size.1) }
     }
@@ -87,7 +87,7 @@ package struct GeneralizationExperiment: Experiment {
     for (job, accuracies) in zip(jobs, outcomes) {
       table.rows.append([
         "\(job.images)", job.variant.rawValue, Sample(accuracies.map(\.train)).percent,
-        Sample(accuracies.map(\.test)).percent, gap(accuracies).percent,
+        Sample(accuracies.map(\.test)).percent, gap(accuracies).points,
       ])
     }
     let count = Variant.allCases.count
@@ -123,8 +123,8 @@ package struct GeneralizationExperiment: Experiment {
     )
     return [
       .init(
-        "of \(images) images, training accuracy is above test accuracy by \(gaps[2].percent) with "
-          + "batch norm and by \(gaps[0].percent) with neither",
+        "of \(images) images, training accuracy is above test accuracy by \(gaps[2].points) with "
+          + "batch norm and by \(gaps[0].points) with neither",
         gaps[0].isClearlyAbove(gaps[2])),
       .init(
         "test accuracy is \(tests.normalized.percent) with batch norm, \(tests.none.percent) with "

@@ -1,5 +1,4 @@
 import ConvNet
-import Glibc
 
 /// Asks whether gradients vanish or explode in deep plain networks, and what batch norm changes.
 package struct GradientExperiment: Experiment {
@@ -26,7 +25,7 @@ package struct GradientExperiment: Experiment {
     var depth: Int
     var isNormalized: Bool
 
-    var name: String { "\(activation.rawValue), weights ×\(gain), depth \(depth)" }
+    var name: String { "\(activation.rawValue), weights ×\(shortest(gain)), depth \(depth)" }
     var normalization: String { isNormalized ? "with batch norm" : "without batch norm" }
   }
 
@@ -42,7 +41,7 @@ package struct GradientExperiment: Experiment {
     /// The gradient of the first hidden layer over that of the last.
     static func ratio(_ norms: [Double]) -> Double {
       guard let first = norms.first, let last = norms.last else { return .nan }
-      return first / last
+      return first == 0 ? 0 : first / last
     }
   }
 
@@ -115,12 +114,13 @@ package struct GradientExperiment: Experiment {
     _ context: ExperimentContext, _ variants: [Variant], steps: Int, _ outcomes: [[Outcome]]
   ) -> ExperimentResult {
     var table = ExperimentResult.Table([
-      "network", "", "first/last at the start", "after \(steps) steps", "loss by then",
+      "network", "", "first norm at the start", "first/last at the start", "after \(steps) steps",
+      "loss by then",
     ])
     for (variant, seeds) in zip(variants, outcomes) {
       let losses = Sample(seeds.map(\.loss))
       table.rows.append([
-        variant.name, variant.normalization,
+        variant.name, variant.normalization, scientific(Self.firstNorm(seeds)),
         scientific(Self.ratio(seeds, \.initial)), scientific(Self.ratio(seeds, \.trained)),
         losses.mean.isFinite ? losses.text(2) : "not finite",
       ])
@@ -133,6 +133,7 @@ package struct GradientExperiment: Experiment {
         .init(
           "training",
           "\(steps) steps of \(Self.batchSize) images, SGD of rate 0.01 and momentum 0.9"),
+        .init("first norm", "norm of the first hidden layer's weight gradient, geometric mean"),
         .init(
           "first/last",
           "norm of the first hidden layer's weight gradient over the last one's, geometric mean"),
@@ -144,31 +145,63 @@ package struct GradientExperiment: Experiment {
     Sample(seeds.map { Outcome.ratio($0[keyPath: path]) }).geometricMean
   }
 
+  private static func firstNorm(_ seeds: [Outcome]) -> Double {
+    Sample(seeds.map { $0.initial.first ?? .nan }).geometricMean
+  }
+
+  /// What the claim implies for the deepest networks: layers, and scales of the weights, compared.
   private func checks(_ variants: [Variant], _ outcomes: [[Outcome]]) -> [Verdict.Check] {
     let depth = variants.map(\.depth).max() ?? 0
-    func decades(_ ratio: Double) -> Double { abs(log10(max(ratio, 1e-300))) }
-    func isBounded(_ ratio: Double) -> Bool {
-      ratio.isFinite && decades(ratio) <= log10(Self.bound)
-    }
     return Activation.allCases.flatMap { activation in
-      [(\Outcome.initial, "at the start"), (\Outcome.trained, "after training")].map {
-        path, when in
-        func ratios(_ isNormalized: Bool) -> [Double] {
-          variants.indices.filter {
-            variants[$0].activation == activation && variants[$0].depth == depth
-              && variants[$0].isNormalized == isNormalized
-          }.map { Self.ratio(outcomes[$0], path) }
-        }
-        let (normalized, plain) = (ratios(true), ratios(false))
-        func list(_ ratios: [Double]) -> String {
-          ratios.map { $0.isFinite ? scientific($0) : "not finite" }.joined(separator: ", ")
-        }
-        return .init(
-          "\(activation.rawValue), depth \(depth), \(when): the first layer's gradient is "
-            + "\(list(normalized)) of the last one's with batch norm and \(list(plain)) without",
-          normalized.allSatisfy(isBounded) && !plain.allSatisfy(isBounded))
+      func chosen(_ isNormalized: Bool) -> [(gain: Double, seeds: [Outcome])] {
+        variants.indices.filter {
+          variants[$0].activation == activation && variants[$0].depth == depth
+            && variants[$0].isNormalized == isNormalized
+        }.map { (variants[$0].gain, outcomes[$0]) }
       }
+      let title = "\(activation.rawValue), depth \(depth)"
+      return layerChecks(title, normalized: chosen(true), plain: chosen(false))
+        + scaleChecks(title, normalized: chosen(true), plain: chosen(false))
     }
+  }
+
+  private static func isBounded(_ ratio: Double) -> Bool {
+    ratio.isFinite && (1 / bound...bound).contains(ratio)
+  }
+
+  private func layerChecks(
+    _ title: String, normalized: [(gain: Double, seeds: [Outcome])],
+    plain others: [(gain: Double, seeds: [Outcome])]
+  ) -> [Verdict.Check] {
+    let gains = normalized.map { "×\(shortest($0.gain))" }.joined(separator: ", ")
+    return [(\Outcome.initial, "at the start"), (\Outcome.trained, "after training")].map {
+      path, when in
+      let ratios = [normalized, others].map { $0.map { Self.ratio($0.seeds, path) } }
+      let texts = ratios.map { $0.map(scientific).joined(separator: ", ") }
+      return .init(
+        "\(title), \(when): the first layer's gradient is \(texts[0]) times the last one's with "
+          + "batch norm and \(texts[1]) without (weights \(gains))",
+        ratios[0].allSatisfy(Self.isBounded) && !ratios[1].allSatisfy(Self.isBounded))
+    }
+  }
+
+  private func scaleChecks(
+    _ title: String, normalized: [(gain: Double, seeds: [Outcome])],
+    plain others: [(gain: Double, seeds: [Outcome])]
+  ) -> [Verdict.Check] {
+    guard let small = normalized.first?.gain, let large = normalized.last?.gain, small < large
+    else { return [] }
+    let factors = [normalized, others].map { variants in
+      let norms = variants.map { Self.firstNorm($0.seeds) }
+      return (norms.max() ?? .nan) / (norms.min() ?? .nan)
+    }
+    return [
+      .init(
+        "\(title): from weights ×\(shortest(small)) to ×\(shortest(large)) the first layer's gradient "
+          + "changes by a factor of \(scientific(factors[0])) with batch norm and "
+          + "\(scientific(factors[1])) without",
+        Self.isBounded(factors[0]) && !Self.isBounded(factors[1]))
+    ]
   }
 
   /// Norms layer by layer of the deepest networks with He's weights, before training.

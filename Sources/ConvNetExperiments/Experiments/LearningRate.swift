@@ -41,7 +41,8 @@ package struct LearningRateExperiment: Experiment {
       label: { variant, seed, outcome -> String in
         let end =
           outcome.hasDiverged ? "diverged" : "\(decimal(outcome.accuracy * 100, 2)) %"
-        return "\(title(variant.isNormalized)), rate ×\(variant.factor), seed \(seed): \(end)"
+        return
+          "\(title(variant.isNormalized)), rate ×\(shortest(variant.factor)), seed \(seed): \(end)"
       }
     ) { variant, seed, lanes -> Outcome in
       let trial = Trial(
@@ -85,7 +86,7 @@ package struct LearningRateExperiment: Experiment {
       ["rate", "× base", "with batch norm", "without batch norm"],
       factors.indices.map {
         [
-          decimal(factors[$0] * Self.baseRate, 3), decimal(factors[$0], 1), cell(normalized[$0]),
+          decimal(factors[$0] * Self.baseRate, 3), shortest(factors[$0]), cell(normalized[$0]),
           cell(plain[$0]),
         ]
       })
@@ -100,8 +101,8 @@ package struct LearningRateExperiment: Experiment {
     }
     let verdict = Verdict([
       .init(
-        "every training with batch norm learns up to \(decimal(limits.0, 1)) times the base rate of "
-          + "\(Self.baseRate), without up to \(decimal(limits.1, 1)) times",
+        "every training with batch norm learns up to \(shortest(limits.0)) times the base rate of "
+          + "\(Self.baseRate), without up to \(shortest(limits.1)) times",
         limits.0 >= 5 && limits.0 > limits.1),
       .init(
         "at 30 times \(count(normalized, factors)) trainings with batch norm diverge and "

@@ -134,14 +134,14 @@ package struct StatisticsExperiment: Experiment {
     return [
       .init(
         "after \(checkpoints[early]) steps of decay \(decays[slow]) running and batch statistics "
-          + "differ by \(gap(slow, early, \.running).percent) in accuracy",
+          + "differ by \(gap(slow, early, \.running).points) of accuracy",
         gap(slow, early, \.running).mean > 0.02),
       .init(
         "after \(checkpoints[last]) steps of decay \(decays[0]) they differ by "
-          + "\(gap(0, last, \.running).percent)",
+          + "\(gap(0, last, \.running).points)",
         gap(0, last, \.running).mean < 0.02),
       .init(
-        "recalibrated and batch statistics differ by at most \(decimal(worst * 100, 2)) % after any "
+        "recalibrated and batch statistics differ by at most \(decimal(worst * 100, 2)) points after any "
           + "number of steps of any decay",
         worst < 0.02),
     ]
