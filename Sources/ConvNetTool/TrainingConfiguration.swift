@@ -68,7 +68,9 @@ struct TrainingConfiguration: Codable {
     (recipe.epochs, recipe.batchSize, recipe.warmUpSteps) = (0, 0, 0)
     (recipe.optimizer, recipe.schedule, recipe.clipping) = (optimizer, schedule, clipping)
     (recipe.labelSmoothing, recipe.averageDecay, recipe.checkpointing) = (0, 0, false)
-    (recipe.augmentation, recipe.remainder) = (Augmentation(), .drop)
+    recipe.remainder = .drop
+    recipe.augmentation = Augmentation(
+      colorJitter: ColorJitter(), randomErasing: RandomErasing())
     return TrainingConfiguration(
       data: "", network: "", model: "", classes: 0, replaceHead: false, freeze: [],
       noBatchNorm: false, seed: 0, checkpointEvery: 0, keep: 0, earlyStopping: 0, metric: "",
