@@ -1,5 +1,6 @@
 import ConvNetGraph
 import ConvNetImages
+import ConvNetTraining
 import Testing
 
 @Suite struct ResizeTests {
