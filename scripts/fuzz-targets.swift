@@ -28,6 +28,7 @@ private let targets: [String: Target] = [
   "cifar": Target(read: readCIFAR, writeSeeds: writeCIFAR),
   "idx": Target(read: { _ = try IDX.read($0) }, writeSeeds: writeIDX),
   "model": Target(read: { _ = try ModelFile.load($0) }, writeSeeds: writeModel),
+  "checkpoint": Target(read: readCheckpoint, writeSeeds: writeCheckpoint),
 ]
 
 /// The folder, the descriptor of the file in it that is read, and its reader.
@@ -98,6 +99,13 @@ private func readCIFAR(_ path: String) throws {
     fatalError("\(link) cannot be written.")
   }
   _ = try CIFARFolder.load(folder)
+}
+
+private func readCheckpoint(_ path: String) throws {
+  // Made-up bytes hardly ever have the right checksum; behind it is the rest of the reader.
+  do { _ = try CheckpointFile.read(path) } catch is FileError {}
+  let file = try CheckpointFile.read(path, verifies: false)
+  _ = try JSONText.decode(JSONTree.self, from: file.record, of: path, part: "record")
 }
 
 // MARK: Seeds
@@ -213,7 +221,22 @@ private func writeCIFAR(to folder: String) throws {
   }
 }
 
+private func writeCheckpoint(to folder: String) throws {
+  let model = try smallModel()
+  let record = #"{"stepCount":3,"state":{"seconds":0.5,"reports":[]}}"#
+  for (name, average) in [("plain", nil), ("average", model)] {
+    try CheckpointFile(
+      model: model, average: average,
+      tensors: ["moment/velocity/a": Tensor([1, 2] as [Float])], record: record
+    ).write(to: "\(folder)/\(name)")
+  }
+}
+
 private func writeModel(to folder: String) throws {
+  try ModelFile.save(smallModel(), to: folder + "/model")
+}
+
+private func smallModel() throws -> Model {
   let graph = try Graph(input: .image(height: 6, width: 6, channels: 2)) { x in
     x.convolution(3, kernel: 3, bias: false).batchNormalization().relu().maxPooling(kernel: 2)
       .flatten()
@@ -223,7 +246,6 @@ private func writeModel(to folder: String) throws {
   for parameter in graph.parameterViews {
     parameters[parameter.name] = parameter.type.shape.map { Tensor(zeros: $0) }
   }
-  let model = try Model(
+  return try Model(
     graph: graph, parameters: parameters, state: Model.initialState(of: graph))
-  try ModelFile.save(model, to: folder + "/model")
 }

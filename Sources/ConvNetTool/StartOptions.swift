@@ -25,7 +25,7 @@ struct StartOptions: ParsableArguments {
       How it is trained: \(Recipe.Purpose.allCases.map(\.rawValue).joined(separator: ", ")). Other \
       options change single numbers of it.
       """)
-  var recipe = Recipe.Purpose.standard.rawValue
+  var recipe: String?
   @Flag(help: "Leave batch normalisation out; convolutions have biases instead.")
   var noBatchNorm = false
 
@@ -45,6 +45,8 @@ struct StartOptions: ParsableArguments {
     }
   }
 
+  private var recipeName: String { recipe ?? Recipe.Purpose.standard.rawValue }
+
   /// What can be known before data are loaded.
   struct Start {
     /// What reports call it.
@@ -60,14 +62,14 @@ struct StartOptions: ParsableArguments {
     if let network {
       let network = try Network.named(network)
       return Start(
-        name: network.rawValue, recipe: try .named(recipe, for: network), network: network,
+        name: network.rawValue, recipe: try .named(recipeName, for: network), network: network,
         model: nil)
     }
     let path = model ?? ""
     let model = try ModelFormat.load(path)
     let network = model.networkName.flatMap(Network.init(rawValue:))
     return Start(
-      name: model.networkName ?? path, recipe: try .named(recipe, for: network ?? .fashion),
+      name: model.networkName ?? path, recipe: try .named(recipeName, for: network ?? .fashion),
       network: network, model: model)
   }
 

@@ -59,10 +59,13 @@ struct TrainCommand: ParsableCommand {
         seconds: (clock.now - start) / .seconds(1), saved: save))
   }
 
-  /// A recipe, changed by what the configuration and then the command line say.
+  /// A recipe, changed by what the configuration, unless a recipe is asked for by name, and then the command
+  /// line say.
   private func recipe(_ recipe: Recipe) throws -> Recipe {
     var recipe = recipe
-    if let changes = try config.map(TrainingConfiguration.load)?.recipe {
+    if startOptions.recipe == nil,
+      let changes = try config.map(TrainingConfiguration.load)?.recipe
+    {
       recipe = try recipe.changed(by: changes)
     }
     recipe = try recipe.changed(by: recipeOptions.changes)
