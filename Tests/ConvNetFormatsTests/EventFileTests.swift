@@ -138,7 +138,11 @@ import Testing
       var length = UInt(rows.count)
       try #require(uncompress(&rows, &length, data, UInt(data.count)) == Z_OK)
       let line = width * channels
-      #expect(Array(rows[..<Int(length)]) == [0] + pixels[..<line] + [0] + pixels[line...])
+      var expected: [UInt8] = [0]
+      expected += pixels[..<line]
+      expected.append(0)
+      expected += pixels[line...]
+      #expect(Array(rows[..<Int(length)]) == expected)
     }
   }
 }
