@@ -26,6 +26,7 @@ struct TrainCommand: ParsableCommand {
     parsing: .unconditional, help: "What initial weights and the order of images are drawn from.")
   var seed: UInt64 = 1
   @Option(help: "Where to write the model, as a safetensors file.") var save: String?
+  @OptionGroup var logOptions: LogOptions
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
   @Flag(help: "Print JSON only.") var json = false
@@ -41,10 +42,12 @@ struct TrainCommand: ParsableCommand {
     let model = try startOptions.model(begin, for: training, seed: seed)
     let trainer = try recipe.trainer(for: model, data: training, seed: seed, lanes: lanes)
     let run = try run(trainer, training, test, recipe)
+    let log = try logOptions.open(
+      for: trainer, data: training, title: begin.name, isResumed: checkpointOptions.resume)
     kernelOptions.remarkOnEnvironment()
     let clock = ContinuousClock()
     let start = clock.now
-    var (last, failure) = try train(run, since: start)
+    var (last, failure) = try train(run, since: start, log)
     let trained = try run.finishedModel()
     if last == nil || trainer.averagedModel != nil || run.options.keepsBest {
       last = try Evaluator(trained, lanes: lanes).evaluate(test)
@@ -121,12 +124,13 @@ struct TrainCommand: ParsableCommand {
   ///
   /// - Throws: `ExitCode` where a signal ended the training, which is saved then.
   private func train(
-    _ run: TrainingRun, since start: ContinuousClock.Instant
+    _ run: TrainingRun, since start: ContinuousClock.Instant, _ log: CommandLog?
   ) throws -> (last: Evaluation?, failure: (any Error)?) {
     let bar = ProgressBar()
     var failure: (any Error)?
     var last: Evaluation?
     let outcome = try run.run { progress in
+      log?.record(progress, of: run.trainer)
       guard let validation = progress.validation else { return bar.update(progress) }
       last = validation
       // The epoch's line below takes the place of the bar.

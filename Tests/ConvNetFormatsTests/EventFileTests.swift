@@ -129,19 +129,19 @@ import Testing
     for (channels, type) in [(1, 0), (2, 4), (3, 2), (4, 6)] {
       let pixels = (0..<width * height * channels).map { UInt8($0 * 9) }
       let png = PNGFile.encode(pixels, width: width, height: height, channels: channels)
-      #expect(Array(png[..<16]) == [137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13] + "IHDR".utf8)
+      let signature: [UInt8] = [137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13]
+      #expect(Array(png[..<16]) == signature + Array("IHDR".utf8))
       #expect(Array(png[16..<29]) == [0, 0, 0, 3, 0, 0, 0, 2, 8, UInt8(type), 0, 0, 0])
-      #expect(Array(png.suffix(12)) == [0, 0, 0, 0] + "IEND".utf8 + [0xae, 0x42, 0x60, 0x82])
+      let end: [UInt8] = [0, 0, 0, 0, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82]
+      #expect(Array(png.suffix(12)) == end)
       let count = png[33..<37].reduce(0) { $0 << 8 | Int($1) }
       let data = Array(png[41..<41 + count])
       var rows = [UInt8](repeating: 0, count: 100)
       var length = UInt(rows.count)
       try #require(uncompress(&rows, &length, data, UInt(data.count)) == Z_OK)
-      let line = width * channels
       var expected: [UInt8] = [0]
-      expected += pixels[..<line]
-      expected.append(0)
-      expected += pixels[line...]
+      expected += pixels[..<(width * channels)] + [0]
+      expected += pixels[(width * channels)...]
       #expect(Array(rows[..<Int(length)]) == expected)
     }
   }

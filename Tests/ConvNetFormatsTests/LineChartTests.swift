@@ -108,7 +108,8 @@ import Testing
   /// Whatever the numbers are, there is a picture.
   @Test func oddNumbersAreDrawn() {
     let odd: [Double] = [
-      0, -0.0, 1, -1, 1e300, -1e300, 1e-300, .leastNonzeroMagnitude, .greatestFiniteMagnitude, .infinity,
+      0, -0.0, 1, -1, 1e300, -1e300, 1e-300, .leastNonzeroMagnitude, .greatestFiniteMagnitude,
+      .infinity,
       -.infinity, .nan, 1e17, 1e17 + 16, 0.1, 0.1.nextUp, -7e8, 1e-5, 65536,
     ]
     for seed in 1...400 as ClosedRange<UInt64> {

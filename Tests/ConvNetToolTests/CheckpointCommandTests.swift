@@ -74,7 +74,7 @@ import Testing
       }, "what was half written is removed")
   }
 
-  @Test(arguments: [(SIGINT, 130), (SIGTERM, 143)])
+  @Test(arguments: [(SIGINT, 130), (SIGTERM, 143)] as [(Int32, Int32)])
   func signalsEndInACheckpoint(signal: Int32, status: Int32) throws {
     let folder = try TemporaryFolder()
     try folder.writeDataset()
