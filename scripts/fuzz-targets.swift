@@ -6,6 +6,7 @@
 
 import ConvNetFormats
 import ConvNetGraph
+import ConvNetImages
 import Glibc
 
 /// A reader by name, and files as it reads them, for libFuzzer to begin with.
@@ -29,6 +30,7 @@ private let targets: [String: Target] = [
   "idx": Target(read: { _ = try IDX.read($0) }, writeSeeds: writeIDX),
   "model": Target(read: { _ = try ModelFile.load($0) }, writeSeeds: writeModel),
   "checkpoint": Target(read: readCheckpoint, writeSeeds: writeCheckpoint),
+  "images": Target(read: readImage, writeSeeds: writeImages),
 ]
 
 /// The folder, the descriptor of the file in it that is read, and its reader.
@@ -106,6 +108,12 @@ private func readCheckpoint(_ path: String) throws {
   do { _ = try CheckpointFile.read(path) } catch is FileError {}
   let file = try CheckpointFile.read(path, verifies: false)
   _ = try JSONText.decode(JSONTree.self, from: file.record, of: path, part: "record")
+}
+
+private func readImage(_ path: String) throws {
+  let file = try ImageFile(path, pixelLimit: 1 << 20)
+  do { _ = try file.decode(channels: .grey, minimumSide: 4) } catch is FileError {}
+  _ = try file.decode(channels: .rgb)
 }
 
 // MARK: Seeds
@@ -229,6 +237,15 @@ private func writeCheckpoint(to folder: String) throws {
       model: model, average: average,
       tensors: ["moment/velocity/a": Tensor([1, 2] as [Float])], record: record
     ).write(to: "\(folder)/\(name)")
+  }
+}
+
+/// Those of JPEG are in Tests/Fixtures/Images.
+private func writeImages(to folder: String) throws {
+  for channels in [1, 3] {
+    let bytes = (0..<(9 * 7 * channels)).map { UInt8($0) }
+    let image = PixelImage(height: 9, width: 7, channels: channels, bytes: bytes)
+    try AtomicFile.write(to: "\(folder)/\(channels)") { try $0.append(image.pngBytes()) }
   }
 }
 
