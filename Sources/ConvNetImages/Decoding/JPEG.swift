@@ -14,13 +14,13 @@ enum JPEG {
     }
     // Unusual subsampling is an error of this call alone, and comes after all but it was found.
     guard width > 0, height > 0, colours >= 0 else {
-      throw unsafe error(handle, at: path)
+      throw unsafe failure(of: handle, bytes, at: path)
     }
     return ImageHeader(
       height: Int(height), width: Int(width),
       channels: UInt32(colours) == TJCS_GRAY.rawValue ? 1 : 3,
       isCMYK: [TJCS_CMYK.rawValue, TJCS_YCCK.rawValue].contains(UInt32(colours)),
-      orientation: orientation(bytes))
+      orientation: segments(bytes).orientation)
   }
 
   /// Decodes at one `reduction`-th of the extents, to one channel or three.
@@ -41,7 +41,7 @@ enum JPEG {
           TJFLAG_LIMITSCANS)
       }
       guard unsafe result == 0 || isHarmless(handle) else {
-        throw unsafe error(handle, at: file.path)
+        throw unsafe failure(of: handle, file.bytes, at: file.path)
       }
       initialized = count
     }
@@ -85,11 +85,25 @@ enum JPEG {
     return unsafe message(handle).hasSuffix("extraneous bytes before marker 0xd9")
   }
 
-  private static func error(_ handle: tjhandle, at path: String) -> FileError {
+  /// The error of a call, after which the decompressor is not used again.
+  ///
+  /// In TurboJPEG 2.1 a header that cannot be read leaves it in the middle of that header, where it goes on
+  /// with the next file.
+  private static func failure(
+    of handle: tjhandle, _ bytes: [UInt8], at path: String
+  ) -> FileError {
     let message = unsafe message(handle)
+    if let key { pthread_setspecific(key, nil) }
+    unsafe tjDestroy(handle)
     func says(_ texts: String...) -> Bool { texts.contains { message.contains($0) } }
-    if says("Premature end", "Input file read error", "Empty input file") {
-      return FileError(.truncated, "the JPEG data end too early", at: path)
+    // What libjpeg puts in place of missing bytes may be wrong in many ways; no end mark says it better.
+    let rest = bytes[segments(bytes).end...]
+    if says("Premature end") || !zip(rest, rest.dropFirst()).contains(where: { $0 == (0xff, 0xd9) })
+    {
+      return FileError(.truncated, "the JPEG file ends too early", at: path)
+    }
+    if says("Maximum supported") {
+      return FileError(.tooLarge, "is larger than libjpeg reads (\(message))", at: path)
     }
     if says("Unsupported", "Sorry", "Could not determine") {
       return FileError(.unsupported, "this kind of JPEG is not read (\(message))", at: path)
@@ -117,25 +131,29 @@ enum JPEG {
     }
   }
 
-  /// The orientation in the first APP1 segment with EXIF metadata before the pixels.
-  private static func orientation(_ bytes: [UInt8]) -> Orientation {
+  /// The orientation in the first APP1 segment with EXIF metadata, and where the segments before the pixels
+  /// end, which is the end of the file where they would go on over it.
+  private static func segments(_ bytes: [UInt8]) -> (orientation: Orientation, end: Int) {
     var place = 2
-    while place + 4 <= bytes.count, bytes[place] == 0xff {
+    var orientation: Orientation?
+    while place + 4 <= bytes.count {
       let marker = bytes[place + 1]
-      switch marker {
-      case 0xff: place += 1  // Fill.
-      case 0x01, 0xd0...0xd8: place += 2  // Nothing follows.
-      case 0xd9, 0xda: return .upright
-      default:
-        let length = Int(bytes[place + 2]) << 8 | Int(bytes[place + 3])
-        guard length >= 2, place + 2 + length <= bytes.count else { return .upright }
-        let segment = bytes[(place + 4)..<(place + 2 + length)]
-        if marker == 0xe1, segment.starts(with: [0x45, 0x78, 0x69, 0x66, 0, 0]) {
-          return Exif.orientation(segment.dropFirst(6))
+      switch (bytes[place], marker) {
+      case (0xff, 0xff): place += 1  // Fill.
+      case (0xff, 0x01), (0xff, 0xd0...0xd8): place += 2  // Nothing follows.
+      case (0xff, 0xda): return (orientation ?? .upright, place)
+      case (0xff, 0...0xd9), (0xff, 0xdb...0xfe):
+        let end = place + 2 + (Int(bytes[place + 2]) << 8 | Int(bytes[place + 3]))
+        guard end >= place + 4 else { return (orientation ?? .upright, place) }
+        guard end <= bytes.count else { return (orientation ?? .upright, bytes.count) }
+        let segment = bytes[(place + 4)..<end]
+        if marker == 0xe1, orientation == nil, segment.starts(with: Array("Exif\0\0".utf8)) {
+          orientation = Exif.orientation(segment.dropFirst(6))
         }
-        place += 2 + length
+        place = end
+      default: return (orientation ?? .upright, place)
       }
     }
-    return .upright
+    return (orientation ?? .upright, bytes.count)
   }
 }
