@@ -95,7 +95,12 @@ public struct ImageFile: Sendable {
         "has \(header.height) × \(header.width) pixels, more than the limit of \(pixelLimit)",
         at: name)
     }
-    try checkPlausibility()
+    guard header.leastByteCount <= bytes.count else {
+      throw FileError(
+        .truncated,
+        "\(bytes.count) bytes cannot hold the \(header.height) × \(header.width) pixels that the "
+          + "header declares", at: name)
+    }
   }
 
   /// Reads and decodes a file.
@@ -143,18 +148,6 @@ public struct ImageFile: Sendable {
       }
     let image = count == 1 ? stored.grey() : stored.rgb()
     return image.oriented(header.orientation)
-  }
-
-  /// Refuses small files that declare huge images.
-  private func checkPlausibility() throws {
-    // Huffman-coded JPEG spends at least a bit on the largest unit there is, 32 × 32 pixels.
-    guard format == .jpeg, header.height * header.width / (8 * 32 * 32) > bytes.count else {
-      return
-    }
-    throw FileError(
-      .truncated,
-      "\(bytes.count) bytes cannot hold the \(header.height) × \(header.width) pixels that the "
-        + "header declares", at: path)
   }
 
   /// The kind of file that begins so.

@@ -5,6 +5,8 @@ struct ImageHeader: Sendable {
   var width: Int
   /// Channels of the decoded image, 1 or 3.
   var channels: Int
+  /// The fewest bytes that so many pixels can be packed into.
+  var leastByteCount: Int
   /// Whether a JPEG file has cyan, magenta, yellow and black.
   var isCMYK = false
   var orientation: Orientation

@@ -19,6 +19,8 @@ enum JPEG {
     return ImageHeader(
       height: Int(height), width: Int(width),
       channels: UInt32(colours) == TJCS_GRAY.rawValue ? 1 : 3,
+      // Huffman codes spend at least a bit on the largest unit there is, 32 × 32 pixels.
+      leastByteCount: Int(height) * Int(width) / (8 * 32 * 32),
       isCMYK: [TJCS_CMYK.rawValue, TJCS_YCCK.rawValue].contains(UInt32(colours)),
       orientation: segments(bytes).orientation)
   }

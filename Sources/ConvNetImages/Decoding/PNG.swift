@@ -22,24 +22,18 @@ enum PNG {
     let (depth, type) = (Int(fields[first.data.lowerBound + 8]), fields[first.data.lowerBound + 9])
     let samples: [UInt8: Int] = [0: 1, 2: 3, 3: 1, 4: 2, 6: 4]
     guard let samples = samples[type], [1, 2, 4, 8, 16].contains(depth), width > 0, height > 0,
-      max(width, height) < 1 << 31
+      max(width, height) < 1 << 24
     else {
       throw FileError(
         .malformed,
         "the PNG header is impossible: \(height) × \(width) pixels of \(depth) bits, "
           + "colour type \(type)", at: path)
     }
-    // Deflate makes at most 1032 bytes of one.
-    let packed = chunks.reduce(0) { $1.name == "IDAT" ? $0 + $1.data.count : $0 }
-    guard (width * samples * depth + 7) / 8 <= packed * 1032 / height else {
-      throw FileError(
-        .truncated,
-        "\(packed) bytes of data cannot hold the \(height) × \(width) pixels that the "
-          + "header declares", at: path)
-    }
     let exif = chunks.first { $0.name == "eXIf" }
     return ImageHeader(
       height: height, width: width, channels: type == 0 || type == 4 ? 1 : 3,
+      // Deflate makes at most 1032 bytes of one.
+      leastByteCount: (width * samples * depth + 7) / 8 * height / 1032,
       orientation: exif.map { Exif.orientation(bytes[$0.data]) } ?? .upright)
   }
 
