@@ -271,7 +271,7 @@ def report(options, curves):
     print("|" + " --- |" * len(header))
     for name, runs in curves.items():
         print(row_of(name, runs))
-    if "PyTorch" in curves:
+    if len(curves) == 2:
         cells = []
         for target in TARGETS:
             ours, theirs = (mean_time(curves[n], target) for n in ["ConvNet", "PyTorch"])
