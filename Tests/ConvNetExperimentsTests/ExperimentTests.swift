@@ -125,7 +125,7 @@ import Testing
     #expect(verdict(true, true).sentence == "Held: number 0; number 1.")
     #expect(
       verdict(false, true).sentence == "Held in part: number 1; against the claim, number 0.")
-    #expect(verdict(false).sentence == "Did not hold: against the claim, number 0.")
+    #expect(verdict(false).sentence == "Did not hold: number 0.")
     #expect(verdict(true, false).outcome == .heldInPart)
   }
 }
