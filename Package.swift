@@ -72,8 +72,8 @@ let package = Package(
     .target(
       name: "ConvNetImages",
       dependencies: [
-        "ConvNetGraph", "ConvNetFormats", "ConvNetTraining", "CConvNetLoops", "CConvNetTurboJPEG",
-        "CConvNetPNG",
+        "ConvNetGraph", "ConvNetEngine", "ConvNetFormats", "ConvNetTraining", "CConvNetLoops",
+        "CConvNetTurboJPEG", "CConvNetPNG",
       ],
       swiftSettings: memorySafe),
     .target(

@@ -12,8 +12,8 @@ struct ConvNetCommand: ParsableCommand {
     abstract: "Trains and runs batch-normalised convolutional networks on the CPU.",
     subcommands: [
       DoctorCommand.self, TrainCommand.self, EvaluateCommand.self, RunCommand.self,
-      InspectCommand.self, ConvertCommand.self, RecalibrateCommand.self, BenchCommand.self,
-      CompareCurvesCommand.self, ExperimentCommand.self,
+      PredictCommand.self, InspectCommand.self, ConvertCommand.self, RecalibrateCommand.self,
+      BenchCommand.self, CompareCurvesCommand.self, ExperimentCommand.self,
     ])
 
   static func main() {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ConvNet
+import ConvNetImages
 
 /// `convnet evaluate`: how a saved model does on labelled images.
 struct EvaluateCommand: ParsableCommand {
@@ -33,8 +34,10 @@ struct EvaluateCommand: ParsableCommand {
     try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
     var model = try networkOptions.load(model)
-    let data = try TrainingData(dataOptions.load().test, classNames: model.classNames)
-    model = try model.fitting(images: data.images.shape)
+    let labelled = try dataOptions.load(model.imageTreatment().preprocessing)
+    defer { labelled.remarkOnUnreadable() }
+    let data = try labelled.tested(classNames: model.classNames)
+    model = try model.taking(data)
     let evaluation = try Evaluator(foldingOptions.fold(model).model, lanes: lanes)
       .evaluate(data)
     let result = Result(

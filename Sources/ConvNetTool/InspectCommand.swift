@@ -1,5 +1,6 @@
 import ArgumentParser
 import ConvNet
+import ConvNetImages
 
 /// `convnet inspect`: what is in a saved model, and how it would be run.
 struct InspectCommand: ParsableCommand {
@@ -54,7 +55,9 @@ struct InspectCommand: ParsableCommand {
     let model = try networkOptions.load(model)
     let kernels = plan || batchNorm || folding ? try kernelOptions.bootstrap() : ""
     let lanes = try laneOptions.make()
-    let images = try data.map { try TrainingData(DataOptions.load($0).train) }
+    let images = try data.map {
+      try DataOptions.load($0, model.imageTreatment().preprocessing).training()
+    }
     var report = InspectReport()
     if !batchNorm && !folding { report.network = NetworkReport(model) }
     if batchNorm || !folding {
@@ -70,7 +73,7 @@ struct InspectCommand: ParsableCommand {
   }
 
   private func batchNormalization(
-    of model: Model, _ images: TrainingData?, lanes: Lanes
+    of model: Model, _ images: (any ImageSource)?, lanes: Lanes
   ) throws -> [BatchNormalizationReport] {
     let diagnoses =
       try images.map {
@@ -84,7 +87,7 @@ struct InspectCommand: ParsableCommand {
   }
 
   private func drift(
-    of model: Model, _ images: TrainingData?, lanes: Lanes
+    of model: Model, _ images: (any ImageSource)?, lanes: Lanes
   ) throws -> FoldingReport {
     let folded = try FoldBatchNormalization().fold(model)
     let count = batch ?? 16

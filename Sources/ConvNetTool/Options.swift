@@ -74,13 +74,22 @@ struct MemoryOptions: ParsableArguments {
 struct DataOptions: ParsableArguments {
   @Option(
     help: """
-      fashion-mnist, or a folder: with the four files of the MNIST family, plain or .gz, or with the \
-      binary version of CIFAR-10 or CIFAR-100.
+      fashion-mnist; a folder with the four files of the MNIST family, plain or .gz; one with the \
+      binary version of CIFAR-10 or CIFAR-100; or a folder of JPEG and PNG files with a folder for \
+      each class, or with such folders named train and val or test.
       """)
   var data: String
+  @Option(help: "Image files that cannot be read: error, or skip, with a list at the end.")
+  var unreadable = "error"
+  @Option(
+    parsing: .unconditional,
+    help: """
+      The part of the training images that is kept for validation, chosen by a hash of their names: 0.1 \
+      for image files without a folder for validation, otherwise none; test images take the place then.
+      """)
+  var validation: Double?
 
-  func load() throws -> ImageDataset { try Self.load(data) }
-
+  /// Reads data that belong in memory.
   static func load(_ data: String) throws -> ImageDataset {
     if data == "fashion-mnist" { return try FashionMNIST.load() }
     return try CIFARFolder.recognizes(data) ? CIFARFolder.load(data) : IDXFolder.load(data)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ConvNet
+import ConvNetImages
 
 /// `convnet recalibrate`: exact running statistics in the place of moving averages.
 struct RecalibrateCommand: ParsableCommand {
@@ -64,9 +65,11 @@ struct RecalibrateCommand: ParsableCommand {
     let targets = try layers(of: old)
     let kernels = try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
-    var data = try TrainingData(dataOptions.load().train)
+    let labelled = try dataOptions.load(old.imageTreatment().preprocessing)
+    defer { labelled.remarkOnUnreadable() }
+    var data = try labelled.training()
     if let samples { data = try data.sample(samples) }
-    old = try old.fitting(images: data.images.shape)
+    old = try old.taking(data)
     let new = try recalibrated(old, targets, data, lanes: lanes)
     try ModelFile.save(new, to: path)
     let changes = try new.statisticsChanges(since: old).map {
@@ -95,7 +98,7 @@ struct RecalibrateCommand: ParsableCommand {
   }
 
   private func recalibrated(
-    _ model: Model, _ layers: Set<String>, _ data: TrainingData, lanes: Lanes
+    _ model: Model, _ layers: Set<String>, _ data: any ImageSource, lanes: Lanes
   ) throws -> Model {
     // Frozen layers learn from the batch meanwhile; replacing the graph puts their switches back.
     let fixed = model.graph.batchNormalizationViews.filter {

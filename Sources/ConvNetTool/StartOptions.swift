@@ -1,5 +1,6 @@
 import ArgumentParser
 import ConvNet
+import ConvNetImages
 
 /// Where training starts: a built-in network with fresh weights, or a model.
 struct StartOptions: ParsableArguments {
@@ -28,6 +29,17 @@ struct StartOptions: ParsableArguments {
   var recipe: String?
   @Flag(help: "Leave batch normalisation out; convolutions have biases instead.")
   var noBatchNorm = false
+
+  @Option(
+    parsing: .unconditional,
+    help: "The height and width that image files are brought to; by default the network's.")
+  var imageSize: Int?
+  @Option(
+    help: """
+      How pixels are normalised: measured (by the moments of the training images), imagenet (by those \
+      of ImageNet) or scaling (to the range from 0 to 1); by default as the model says, or measured.
+      """)
+  var normalization: NormalizationChoice?
 
   func validate() throws {
     guard network != nil || model != nil else {
@@ -73,8 +85,23 @@ struct StartOptions: ParsableArguments {
       network: network, model: model)
   }
 
+  /// What image files are made for the network or the model.
+  func preprocessing(_ start: Start) throws -> ImagePreprocessing {
+    if let model = start.model {
+      let known = try model.imageTreatment().preprocessing
+      guard let imageSize, imageSize != known.height || imageSize != known.width else {
+        return known
+      }
+      return try ImagePreprocessing(
+        height: imageSize, channels: known.channels, filter: known.filter)
+    }
+    guard let network = start.network else { throw ToolError("there is nothing to be trained") }
+    return try ImagePreprocessing(
+      height: imageSize ?? network.defaultSize, channels: network.defaultChannels)
+  }
+
   /// The model to be trained on some data.
-  func model(_ start: Start, for data: TrainingData, seed: UInt64) throws -> Model {
+  func model(_ start: Start, for data: any ImageSource, seed: UInt64) throws -> Model {
     var result = try initial(start, for: data, seed: seed)
     if model != nil {
       if replaceHead { result = try result.replacingHead(classes: data.classCount, seed: seed) }
@@ -89,19 +116,22 @@ struct StartOptions: ParsableArguments {
         throw ToolError("--freeze \(freeze.joined(separator: " ")) leaves nothing to be trained")
       }
     }
-    if result.normalization == nil { result.normalization = try data.measuredNormalization() }
+    if result.normalization == nil || normalization != nil {
+      result.normalization = try (normalization ?? .measured).normalization(for: data)
+    }
+    if result.imagePreprocessing == nil { result.imagePreprocessing = data.preprocessing }
     if result.classNames.count != data.classCount { result.classNames = data.classNames }
     return result
   }
 
   /// The model of a file, or a network with weights of a checkpoint or new ones.
-  private func initial(_ start: Start, for data: TrainingData, seed: UInt64) throws -> Model {
-    if let model = start.model { return try model.fitting(images: data.images.shape) }
+  private func initial(_ start: Start, for data: any ImageSource, seed: UInt64) throws -> Model {
+    let shape = data.imageShape
+    if let model = start.model { return try model.fitting(images: data.batchShape(1)) }
     guard let network = start.network else { throw ToolError("there is nothing to be trained") }
     var result: Model
     if let model {
-      let shape = data.images.shape
-      let graph = try network.graph(classes: classes, size: shape[1], channels: shape[3])
+      let graph = try network.graph(classes: classes, size: shape[1], channels: shape[2])
       result = try ModelFormat.load(model, into: graph)
     } else {
       let graph = try network.graph(for: data, batchNormalization: !noBatchNorm)
@@ -109,5 +139,24 @@ struct StartOptions: ParsableArguments {
     }
     result.networkName = network.rawValue
     return result
+  }
+}
+
+/// How pixels are normalised.
+enum NormalizationChoice: String, ExpressibleByArgument, CaseIterable {
+  case measured
+  case imagenet
+  case scaling
+
+  func normalization(for data: any ImageSource) throws -> Normalization {
+    switch self {
+    case .measured: return try data.measuredNormalization()
+    case .scaling: return .scaling(data.elementType, channels: data.channels)
+    case .imagenet:
+      guard data.channels == 3 else {
+        throw ToolError("ImageNet has moments of 3 channels, the images have \(data.channels)")
+      }
+      return .imageNet
+    }
   }
 }

@@ -37,8 +37,9 @@ struct TrainCommand: ParsableCommand {
     if let save { try Output.checkFolder(of: save) }
     let kernels = try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
-    let dataset = try dataOptions.load()
-    let (training, test) = try (TrainingData(dataset.train), TrainingData(dataset.test))
+    let data = try dataOptions.load(startOptions.preprocessing(begin))
+    defer { data.remarkOnUnreadable() }
+    let (training, test) = try (data.training(), data.watched())
     let model = try startOptions.model(begin, for: training, seed: seed)
     let trainer = try recipe.trainer(for: model, data: training, seed: seed, lanes: lanes)
     let run = try run(trainer, training, test, recipe)
@@ -80,7 +81,7 @@ struct TrainCommand: ParsableCommand {
 
   /// Prepares the run, from a checkpoint where that is wanted.
   private func run(
-    _ trainer: Trainer, _ training: TrainingData, _ test: TrainingData, _ recipe: Recipe
+    _ trainer: Trainer, _ training: any ImageSource, _ test: any ImageSource, _ recipe: Recipe
   ) throws -> TrainingRun {
     let folder = try checkpointOptions.folder()
     let run = try TrainingRun(
@@ -111,7 +112,10 @@ struct TrainCommand: ParsableCommand {
   /// The options in effect.
   private func effectiveConfiguration(_ recipe: Recipe) -> TrainingConfiguration {
     TrainingConfiguration(
-      data: dataOptions.data, network: startOptions.network, model: startOptions.model,
+      data: dataOptions.data, unreadable: dataOptions.unreadable,
+      validation: dataOptions.validation, imageSize: startOptions.imageSize,
+      normalization: startOptions.normalization?.rawValue, network: startOptions.network,
+      model: startOptions.model,
       classes: startOptions.classes, replaceHead: startOptions.replaceHead,
       freeze: startOptions.freeze, noBatchNorm: startOptions.noBatchNorm, seed: seed,
       checkpointEvery: checkpointOptions.checkpointEvery, keep: checkpointOptions.keep,

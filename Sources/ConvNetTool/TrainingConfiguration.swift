@@ -8,6 +8,10 @@ import FoundationEssentials
 /// given the command line wins.
 struct TrainingConfiguration: Codable {
   var data: String?
+  var unreadable: String?
+  var validation: Double?
+  var imageSize: Int?
+  var normalization: String?
   var network: String?
   var model: String?
   var classes: Int?
@@ -72,7 +76,8 @@ struct TrainingConfiguration: Codable {
     recipe.augmentation = Augmentation(
       colorJitter: ColorJitter(), randomErasing: RandomErasing())
     return TrainingConfiguration(
-      data: "", network: "", model: "", classes: 0, replaceHead: false, freeze: [],
+      data: "", unreadable: "", validation: 0, imageSize: 0, normalization: "", network: "",
+      model: "", classes: 0, replaceHead: false, freeze: [],
       noBatchNorm: false, seed: 0, checkpointEvery: 0, keep: 0, earlyStopping: 0, metric: "",
       keepBest: false, recipe: recipe)
   }

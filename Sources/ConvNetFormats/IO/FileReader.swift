@@ -12,10 +12,16 @@ package final class FileReader: Sendable {
   private let descriptor: Int32
 
   /// Opens a file.
-  package init(_ path: String) throws {
+  package convenience init(_ path: String) throws {
     try SystemCall.check(path)
+    try self.init(Array(path.utf8), named: path)
+  }
+
+  /// Opens a file whose path is bytes, as the file system has it, under a name for messages.
+  package init(_ bytes: [UInt8], named path: String) throws {
+    let bytes = bytes.map { CChar(bitPattern: $0) } + [0]
     // Not blocking: a pipe nobody writes to would keep us here before fstat can refuse it.
-    let opened = SystemCall.retrying { Int(unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) }
+    let opened = SystemCall.retrying { Int(unsafe open(bytes, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) }
     let descriptor = Int32(try opened.mapError { $0.reading(path) }.get())
     var status = stat()
     let result = unsafe fstat(descriptor, &status)

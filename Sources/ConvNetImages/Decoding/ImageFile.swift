@@ -56,7 +56,12 @@ public struct ImageFile: Sendable {
   /// - Parameter pixelLimit: more are refused before memory is taken for them.
   /// - Throws: `FileError`.
   public init(_ path: String, pixelLimit: Int = ImageFile.defaultPixelLimit) throws {
-    let file = try FileReader(path)
+    try self.init(FileReader(path), pixelLimit: pixelLimit)
+  }
+
+  /// Reads a file that has been opened, and its header.
+  init(_ file: FileReader, pixelLimit: Int = ImageFile.defaultPixelLimit) throws {
+    let path = file.path
     guard file.size > 0 else { throw FileError(.truncated, "the file is empty", at: path) }
     // So that another kind of file is not read to its end.
     _ = try Self.format(of: file.bytes(count: min(file.size, 16), at: 0), at: path)

@@ -33,7 +33,8 @@ public struct ImagePreprocessing: Hashable, Sendable {
   ///   - height: rows of the input.
   ///   - width: columns of the input; as many unless given.
   ///   - channels: 1 or 3.
-  ///   - shortSide: what the short side becomes; 256/224 of the larger extent unless given.
+  ///   - shortSide: what the short side becomes; 256/224 of the larger extent unless given, and no more
+  ///     than that extent where it is below 64.
   ///   - filter: how pixels between pixels are found.
   /// - Throws: `TrainingError` where a number is outside its range.
   public init(
@@ -48,7 +49,8 @@ public struct ImagePreprocessing: Hashable, Sendable {
         "images cannot be made \(height) × \(width) × \(channels): extents are 1 to \(limit), "
           + "channels 1 or 3")
     }
-    let side = shortSide ?? Int((Double(least) / Self.usualShare).rounded())
+    let usual = least < 64 ? least : Int((Double(least) / Self.usualShare).rounded())
+    let side = shortSide ?? usual
     guard side >= least, side <= 2 * limit else {
       throw TrainingError(
         .invalidOption, "no \(height) × \(width) pixels can be cut out of a short side of \(side)")
