@@ -84,7 +84,7 @@ let package = Package(
       ],
       swiftSettings: strict),
     .target(
-      name: "ConvNetExperiments", dependencies: ["ConvNet"], swiftSettings: strict),
+      name: "ConvNetExperiments", dependencies: ["ConvNet", "OpenBLAS"], swiftSettings: strict),
     .executableTarget(
       name: "ConvNetTool",
       dependencies: [

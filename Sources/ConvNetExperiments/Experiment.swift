@@ -30,6 +30,7 @@ package enum Experiments {
   package static let all: [any Experiment] = [
     ConvergenceExperiment(), LearningRateExperiment(), GradientExperiment(),
     GeneralizationExperiment(), DenseExperiment(), BatchSizeExperiment(), StatisticsExperiment(),
+    CostExperiment(), SequenceExperiment(), WhiteningExperiment(), SampleLayerExperiment(),
   ]
 
   /// The experiment of a name.

@@ -21,13 +21,17 @@ package struct ExperimentContext: Sendable {
   package let dataName: String
   /// The normalisation of pixels, measured on the training images.
   package let normalization: Normalization
-  private let lanes: Lanes
+  /// The threads that compute.
+  let lanes: Lanes
+  /// A Python that may have PyTorch, for a comparison; none for nil.
+  let python: String?
   private let report: @Sendable (String) -> Void
 
   /// Makes a context; `report` gets lines about progress, from any thread.
   package init(
     scale: Scale, seeds: [UInt64], train: TrainingData, test: TrainingData, dataName: String,
-    lanes: Lanes = .shared, report: @escaping @Sendable (String) -> Void = { _ in }
+    lanes: Lanes = .shared, python: String? = nil,
+    report: @escaping @Sendable (String) -> Void = { _ in }
   ) throws {
     guard !seeds.isEmpty else {
       throw TrainingError(.invalidOption, "an experiment needs at least one seed")
@@ -38,9 +42,13 @@ package struct ExperimentContext: Sendable {
     self.test = test
     self.dataName = dataName
     self.lanes = lanes
+    self.python = python
     self.report = report
     normalization = try train.measuredNormalization()
   }
+
+  /// Says how far an experiment is.
+  func note(_ line: String) { report(line) }
 
   /// One of three values, by scale.
   package func choose<Value>(full: Value, quick: Value, tiny: Value) -> Value {

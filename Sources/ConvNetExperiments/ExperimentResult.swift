@@ -30,10 +30,12 @@ package struct ExperimentResult: Sendable, Codable {
   package var table: Table
   package var figures: [Figure]
   package var verdict: Verdict
+  /// What names mean, where an experiment is about names.
+  package var names: Table?
 
   package init(
     _ experiment: some Experiment, _ context: ExperimentContext, settings: [Setting], table: Table,
-    figures: [Figure], verdict: Verdict
+    figures: [Figure], verdict: Verdict, names: Table? = nil
   ) {
     name = experiment.name
     claim = experiment.claim
@@ -43,5 +45,6 @@ package struct ExperimentResult: Sendable, Codable {
     self.table = table
     self.figures = figures
     self.verdict = verdict
+    self.names = names
   }
 }

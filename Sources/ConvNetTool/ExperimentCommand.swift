@@ -2,6 +2,7 @@ import ArgumentParser
 import ConvNet
 import ConvNetExperiments
 import FoundationEssentials
+import Glibc
 
 /// `convnet experiment`: measures the claims about batch normalisation.
 struct ExperimentCommand: ParsableCommand {
@@ -21,6 +22,11 @@ struct ExperimentCommand: ParsableCommand {
   @Option(help: "A folder for NAME.json and NAME.svg, made if need be.") var output: String?
   @Option(help: "fashion-mnist, or a folder with the four files of the MNIST family.")
   var data = "fashion-mnist"
+  @Option(
+    help: """
+      A Python with PyTorch, for the comparison in `cost`; by default CONVNET_PYTHON, or python3.
+      """)
+  var python: String?
   @OptionGroup var laneOptions: LaneOptions
   @OptionGroup var kernelOptions: KernelOptions
   @Flag(help: "Print JSON only.") var json = false
@@ -38,7 +44,8 @@ struct ExperimentCommand: ParsableCommand {
     let context = try ExperimentContext(
       scale: quick ? .quick : .full, seeds: (1...UInt64(seeds)).map { $0 },
       train: TrainingData(dataset.train), test: TrainingData(dataset.test), dataName: data,
-      lanes: lanes, report: { Output.remark($0) })
+      lanes: lanes, python: python ?? Self.pythonOfEnvironment ?? "python3",
+      report: { Output.remark($0) })
     kernelOptions.remarkOnEnvironment()
     var failures: [String] = []
     Experiments.run(experiments, in: context, show: show) { name, error in
@@ -86,6 +93,13 @@ struct ExperimentCommand: ParsableCommand {
     let columns = result.table.headings.count
     try Output.table([result.table.headings] + result.table.rows, right: Set(1..<max(columns, 1)))
     try Output.line("\n\(result.verdict.sentence)\n")
+    guard let names = result.names else { return }
+    try Output.table([names.headings] + names.rows)
+    try Output.line()
+  }
+
+  private static var pythonOfEnvironment: String? {
+    getenv("CONVNET_PYTHON").map { String(cString: $0) }
   }
 
   private static func makeFolder(_ path: String) throws {

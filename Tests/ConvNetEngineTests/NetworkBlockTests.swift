@@ -38,6 +38,10 @@ import Testing
     Case("VGG", [2, 8, 8, 3]) {
       $0.vgg(stages: [[5], [6, 7]], units: 9, classes: 4, normalized: true)
     },
+    Case("LSTM", [6, 3, 5]) { $0.lstm(4) },
+    Case("LSTM with batch norm", [6, 3, 5]) {
+      $0.lstm(4, batchNormalization: BatchNormalizationOptions(), output: .sequence)
+    },
   ]
 
   /// The block and Σ w·y for the elements w of a second input, in a mode.

@@ -65,7 +65,7 @@ extension Graph.Value {
   }
 
   /// Declares a layer's state.
-  private func runningStatistics(
+  func runningStatistics(
     _ options: BatchNormalizationOptions, _ layer: String, _ rows: Shape
   ) -> RunningStatistics {
     let running = RunningStatistics(
