@@ -100,8 +100,8 @@ package struct WhiteningExperiment: Experiment {
     _ courses: [[Course]], _ seconds: [Sample]
   ) -> ExperimentResult {
     let ends = courses.map { Sample($0.map { $0.last ?? 0 }) }
-    // Where batch norm is, on average, after two thirds of its steps.
-    let goal = Sample(courses[1].map { $0[$0.count * 2 / 3] }).mean
+    // What both normalised networks have reached, on average, after half of their steps.
+    let goal = courses[1...].reduce(1) { min($0, Sample($1.map { $0[$0.count / 2] }).mean) }
     let reached = courses.map { course in
       Sample(
         course.map { accuracies in
@@ -116,6 +116,10 @@ package struct WhiteningExperiment: Experiment {
       Sample(zip(sample.values, seconds[1].values).map { $0 / $1 })
     }
     let goalText = "\(decimal(goal * 100, 2)) %"
+    func course(_ index: Int) -> String {
+      let never = unreached[index] == 0 ? "" : " (never in \(unreached[index]) trainings)"
+      return reached[index].text(0) + never
+    }
     var table = ExperimentResult.Table([
       "between convolution and ReLU", "test accuracy", "steps to \(goalText)", "ms a step",
       "× batch norm's", "seconds to \(goalText)",
@@ -146,8 +150,8 @@ package struct WhiteningExperiment: Experiment {
       ], table: table, figures: [figure(checkpoints, courses)],
       verdict: Verdict([
         .init(
-          "decorrelated batch norm is at \(goalText) after \(reached[2].text(0)) steps, batch norm "
-            + "after \(reached[1].text(0))",
+          "decorrelated batch norm is at \(goalText) after \(course(2)) steps, batch norm after "
+            + course(1),
           reached[1].isClearlyAbove(reached[2])),
         .init(
           "a step takes \(costs[2].text(2)) times as long",
