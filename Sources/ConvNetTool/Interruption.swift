@@ -15,11 +15,16 @@ enum Interruption {
   static func listen() {
     // The first access makes the variable, which a handler may not do.
     _ = received.load(ordering: .relaxed)
+    // Who started the program may have blocked them, as threads of Dispatch do, and that is inherited.
+    var signals = sigset_t()
+    sigemptyset(&signals)
     for number in [SIGINT, SIGTERM] {
+      sigaddset(&signals, number)
       Glibc.signal(number) { number in
         Interruption.received.store(number, ordering: .relaxed)
         Glibc.signal(number, SIG_DFL)
       }
     }
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 }

@@ -81,7 +81,7 @@ import Testing
     let checkpoints = folder.file("run")
     let process = try stop(
       arguments(
-        folder, ["--epochs", "5000", "--checkpoints", checkpoints, "--checkpoint-every", "3"]),
+        folder, ["--epochs", "100", "--checkpoints", checkpoints, "--checkpoint-every", "3"]),
       in: checkpoints, after: 3, by: signal)
     #expect(process.terminationReason == .exit && process.terminationStatus == status)
     #expect(try steps(checkpoints).last ?? 0 >= 3)
