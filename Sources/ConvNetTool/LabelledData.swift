@@ -17,7 +17,10 @@ extension DataOptions {
     guard let policy = UnreadablePolicy(rawValue: unreadable) else {
       throw ToolError("--unreadable is error or skip, not \(unreadable)")
     }
-    if data != "fashion-mnist", ImageFolderSplits.isRecognized(data) {
+    // Checkpoints and logs may lie in folders beside the files of the other kinds.
+    if data != "fashion-mnist", !IDXFolder.recognizes(data), !CIFARFolder.recognizes(data),
+      ImageFolderSplits.isRecognized(data)
+    {
       let splits = try ImageFolderSplits(
         data, preprocessing: preprocessing(), unreadable: policy,
         validation: validation ?? LabelledData.usualShare)

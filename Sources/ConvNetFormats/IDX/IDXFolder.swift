@@ -7,6 +7,14 @@ public enum IDXFolder {
   /// The most classes that labels may tell apart.
   private static let classLimit = 1000
 
+  /// Whether a folder has one of the files.
+  public static func recognizes(_ directory: String) -> Bool {
+    ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"].contains {
+      let path = "\(directory)/\($0)-ubyte"
+      return SystemCall.exists(path) || SystemCall.exists(path + ".gz")
+    }
+  }
+
   /// Loads the images and labels of a folder.
   ///
   /// - Parameters:
