@@ -12,8 +12,8 @@ struct AxisTicks {
 
   /// Whether an axis can show a number.
   static func canShow(_ value: Double, on scale: LineChart.Scale) -> Bool {
-    // Beyond, differences of two numbers would not be finite.
-    abs(value) < 1e300 && (scale == .linear || value > 1e-300)
+    // Within these bounds differences and ratios of two numbers, and steps between them, are finite.
+    abs(value) < 1e100 && (scale == .linear || value > 1e-100)
   }
 
   /// Chooses ends and marks.
@@ -42,6 +42,8 @@ struct AxisTicks {
     case .log2: markPowersOfTwo(count: count, rounds: rounds)
     case .log10: markPowersOfTen(count: count, rounds: rounds)
     }
+    // More would be a surface.
+    if minor.count > 100 { minor = [] }
   }
 
   /// The part of the axis below a number: 0 at its lower end, 1 at its upper.
@@ -58,8 +60,8 @@ struct AxisTicks {
       return
     }
     let size = max(abs(lower), abs(upper))
-    guard upper - lower <= 1e-9 * size else { return }
-    let half = size == 0 ? 1 : lower.rounded() == lower && size < 100 ? 1 : size / 10
+    guard upper - lower <= max(1e-9 * size, 1e-100) else { return }
+    let half = size < 1e-100 ? 1 : lower.rounded() == lower && size < 100 ? 1 : size / 10
     ends = (lower - half, upper + half)
   }
 
@@ -97,13 +99,16 @@ struct AxisTicks {
   }
 
   private mutating func markPowersOfTwo(count: Int, rounds: Bool) {
-    var (first, last) = (log2(ends.lower), log2(ends.upper))
-    (first, last) =
-      rounds
-      ? ((first + 1e-9).rounded(.down), (last - 1e-9).rounded(.up))
-      : ((first - 1e-9).rounded(.up), (last + 1e-9).rounded(.down))
-    if rounds { ends = (min(ends.lower, exp2(first)), max(ends.upper, exp2(last))) }
-    guard first < last else { return markEvenly(count: count, isWhole: false, rounds: false) }
+    var (first, last) = (
+      (log2(ends.lower) - 1e-9).rounded(.up), (log2(ends.upper) + 1e-9).rounded(.down)
+    )
+    guard first < last else { return markEvenly(count: count, isWhole: false, rounds: rounds) }
+    if rounds {
+      (first, last) = (
+        (log2(ends.lower) + 1e-9).rounded(.down), (log2(ends.upper) - 1e-9).rounded(.up)
+      )
+      ends = (min(ends.lower, exp2(first)), max(ends.upper, exp2(last)))
+    }
     let stride = (Int(last - first) + count) / max(count, 1)
     for power in Int(first)...Int(last) {
       let value = exp2(Double(power))
