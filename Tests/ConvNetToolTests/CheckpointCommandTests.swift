@@ -140,9 +140,9 @@ import Testing
     }
     try refused(#"{"learning_rate": 1}"#, ["config", "“learning_rate”"])
     try refused(#"{"recipe": {"optimizer": {"momentun": 1}}}"#, ["“momentun”", "“momentum”"])
-    try refused(#"{"recipe": {"epochs": 1.5}}"#, ["config", "epochs"])
+    try refused(#"{"recipe": {"epochs": 1.5}}"#, ["config", "broken number"])
     try refused(#"{"recipe": {"augmentation": {"shift": "far"}}}"#, ["config", "shift"])
-    try refused(#"{"seed": -1}"#, ["config", "seed"])
+    try refused(#"{"seed": -1}"#, ["config", "negative"])
     try refused("", ["config"])
     try refused(#"{"metric": "beauty"}"#, ["beauty", "accuracy"])
     try refused(String(repeating: "[", count: 10_000), ["config", "deep"])

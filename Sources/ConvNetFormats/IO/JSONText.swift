@@ -42,6 +42,13 @@ package enum JSONText {
     do {
       return try decoder.decode(type, from: Data(text.utf8))
     } catch let error as DecodingError {
+      // Foundation takes a number that does not fit its type for JSON that is not valid.
+      if case .dataCorrupted(let context) = error, context.codingPath.isEmpty,
+        (try? decoder.decode(JSONTree.self, from: Data(text.utf8))) != nil
+      {
+        throw FileError(
+          .malformed, "the \(part) has a negative or broken number where a count is wanted", at: path)
+      }
       throw FileError(.malformed, "the \(part) is not one: \(reason(error))", at: path)
     } catch {
       throw FileError(.malformed, "the \(part) is not one: \(error)", at: path)
