@@ -47,7 +47,8 @@ package enum JSONText {
         (try? decoder.decode(JSONTree.self, from: Data(text.utf8))) != nil
       {
         throw FileError(
-          .malformed, "the \(part) has a negative or broken number where a count is wanted", at: path)
+          .malformed, "the \(part) has a negative or broken number where a count is wanted",
+          at: path)
       }
       throw FileError(.malformed, "the \(part) is not one: \(reason(error))", at: path)
     } catch {
