@@ -131,7 +131,8 @@ let package = Package(
       name: "ConvNetExperimentsTests", dependencies: ["ConvNetExperiments", "ConvNet"],
       swiftSettings: strict),
     .testTarget(
-      name: "ConvNetToolTests", dependencies: ["ConvNetTool", "ConvNet", "ConvNetReference"],
+      name: "ConvNetToolTests",
+      dependencies: ["ConvNetTool", "ConvNet", "ConvNetImages", "ConvNetReference"],
       swiftSettings: strict),
   ]
 )

@@ -1,4 +1,5 @@
 import ConvNet
+import ConvNetImages
 import ConvNetReference
 import OpenBLAS
 
@@ -96,4 +97,25 @@ func training(
     batchSize: 128, seed: 1, augmentation: .light, averageDecay: 0.999)
   try trainer.run(epochs: 10, data: train, validation: test) { bar.update($0) }
   return trainer
+}
+
+func photographs(_ model: inout Model) throws -> ImageFolderSplits {
+  let preprocessing = ImagePreprocessing(height: 224, width: 224, channels: 3)
+  let folder = try ImageFolderSplits("photographs", preprocessing: preprocessing, unreadable: .skip)
+  model.imagePreprocessing = preprocessing
+  model.normalization = .imageNet
+  return folder
+}
+
+func checkpoints(
+  _ trainer: Trainer, _ train: TrainingData, _ test: TrainingData, _ bar: ProgressBar
+) throws -> (TrainingRun.Outcome, Model) {
+  let run = try TrainingRun(
+    trainer, data: train, validation: test,
+    options: .init(epochs: 20, checkpointInterval: 500, earlyStopping: EarlyStopping(patience: 3)),
+    checkpoints: CheckpointFolder("run", keep: 3))
+  try run.resume()
+  let outcome = try run.run { bar.update($0) }
+  let best = try run.finishedModel()
+  return (outcome, best)
 }
