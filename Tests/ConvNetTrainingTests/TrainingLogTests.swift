@@ -122,6 +122,40 @@ import Testing
     }
   }
 
+  /// The first record after a stop within an epoch is of the steps since the last record, too.
+  @Test func aTrainingStoppedWithinAnEpochGoesOnToo() throws {
+    let data = try makeData()
+    func train(_ folder: String, stoppingAt stop: Int?) throws -> [Line] {
+      let trainer = try makeTrainer()
+      let run = try TrainingRun(trainer, data: data, options: .init(epochs: 2))
+      let options = TrainingLog.Options(stepInterval: 3)
+      if let stop {
+        let log = try TrainingLog(folder: folder, options: options)
+        try run.run {
+          try log.record($0, of: trainer)
+        } shouldStop: {
+          trainer.stepCount == stop
+        }
+      }
+      let log = try TrainingLog(
+        folder: folder, resumingAt: trainer.stepCount, options: options)
+      try run.run { try log.record($0, of: trainer) }
+      return try lines(folder)
+    }
+    try withLogFolder { folder in
+      let whole = try train(folder + "/whole", stoppingAt: nil)
+      #expect(whole.map(\.step) == [3, 5, 5, 6, 9, 10, 10])
+      for stop in [1, 3, 7, 9] {
+        let parts = try train("\(folder)/\(stop)", stoppingAt: stop)
+        #expect(parts.map(\.step) == whole.map(\.step))
+        for (part, line) in zip(parts, whole) {
+          #expect(abs(part.loss - line.loss) <= 64 * line.loss.ulp, "stopped at \(stop)")
+          #expect(abs(part.accuracy - line.accuracy) <= 64 * 1.0.ulp, "stopped at \(stop)")
+        }
+      }
+    }
+  }
+
   @Test func gradientsAreThoseOfTheLastStep() throws {
     let data = try makeData()
     let (plain, clipped) = (try makeTrainer(), try makeTrainer(clipping: .norm(1e9)))

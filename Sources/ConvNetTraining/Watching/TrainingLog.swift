@@ -46,6 +46,22 @@ public final class TrainingLog {
     var step = 0
     var loss = 0.0
     var accuracy = 0.0
+
+    init(epoch: Int = 0) { self.epoch = epoch }
+
+    /// The sums of the epoch that the lines of a log end in, so that the first record after a resume is
+    /// of the steps since the last one.
+    init(after lines: [TrainingLogLine]) {
+      let last = lines.last { $0.kind == .epoch }
+      let start = last?.step ?? 0
+      epoch = (last?.epoch ?? 0) + 1
+      for line in lines where line.kind == .step && line.step > start {
+        let steps = line.step - start - step
+        loss += (line.loss ?? 0) * Double(steps)
+        accuracy += (line.accuracy ?? 0) * Double(steps)
+        step += steps
+      }
+    }
   }
 
   /// Opens a folder, or makes it.
@@ -93,6 +109,7 @@ public final class TrainingLog {
     }
     lines = file
     epochs = known.filter { $0.kind == .epoch }
+    mark = Mark(after: known)
     events = try EventFile(folder: folder, firstStep: (step ?? 0) + 1, now: now)
   }
 
