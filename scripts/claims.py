@@ -33,7 +33,7 @@ def section(result, figure):
         parts.append(f"![{titles}]({figure_name(result)})")
     made = [f"{setting['name']}: {setting['value']}" for setting in result["settings"]]
     seeds = ", ".join(str(seed) for seed in result["seeds"])
-    parts.append("\n".join(f"- {line}" for line in made + [f"seeds: {seeds}"]))
+    parts.append("\n".join(f"- {line}" for line in made + ([f"seeds: {seeds}"] if seeds else [])))
     return "\n\n".join(parts)
 
 
@@ -53,11 +53,10 @@ def main():
     for entry in json.loads((results / "list").read_text()):
         path = results / f"{entry['name']}.json"
         if not path.exists():
-            print(f"no result of {entry['name']}; going on without it", file=sys.stderr)
-            continue
+            sys.exit(f"there is no result of {entry['name']}: run scripts/experiments")
         result = json.loads(path.read_text())
-        if result["scale"] != "full":
-            print(f"{entry['name']} was run with --quick; its numbers mean little", file=sys.stderr)
+        if result["scale"] != "full" or 0 < len(result["seeds"]) < 3:
+            sys.exit(f"{entry['name']} was run --quick or with fewer than three seeds; its numbers mean little")
         figure = path.with_suffix(".svg")
         if figure.exists():
             shutil.copyfile(figure, resources / f"{figure_name(result)}.svg")

@@ -25,6 +25,7 @@ package struct ExperimentResult: Sendable, Codable {
   package var name: String
   package var claim: Claim
   package var scale: ExperimentContext.Scale
+  /// What everything random was drawn from; empty where nothing is, as in a comparison of times.
   package var seeds: [UInt64]
   package var settings: [Setting]
   package var table: Table
@@ -35,12 +36,12 @@ package struct ExperimentResult: Sendable, Codable {
 
   package init(
     _ experiment: some Experiment, _ context: ExperimentContext, settings: [Setting], table: Table,
-    figures: [Figure], verdict: Verdict, names: Table? = nil
+    figures: [Figure], verdict: Verdict, names: Table? = nil, seeds: [UInt64]? = nil
   ) {
     name = experiment.name
     claim = experiment.claim
     scale = context.scale
-    seeds = context.seeds
+    self.seeds = seeds ?? context.seeds
     self.settings = context.settings + settings
     self.table = table
     self.figures = figures

@@ -29,6 +29,13 @@ struct Trial: Sendable {
       return tail.isEmpty ? .nan : tail.reduce(0, +) / Double(tail.count)
     }
 
+    /// Refuses a training that ended early, for experiments that compare moments of its course.
+    func checkThatItFinished(seed: UInt64) throws {
+      guard let stoppedAt else { return }
+      throw TrainingError(
+        .notFinite, "the training of seed \(seed) stopped at step \(stoppedAt), not finite")
+    }
+
     /// Whether a loss was not finite, or the last ones are no better than those of an answer that is
     /// the same for every image: ln K for K classes.
     func hasDiverged(classes: Int) -> Bool {

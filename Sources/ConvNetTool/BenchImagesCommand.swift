@@ -87,7 +87,9 @@ private struct PhotographFiles: ImageSource {
   let crop = RandomResizedCrop()
 
   init(folder: String, size: Int) throws {
-    let names = try? FileManager.default.contentsOfDirectory(atPath: folder)
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder))?.filter { name in
+      ["jpg", "jpeg", "png"].contains { name.lowercased().hasSuffix(".\($0)") }
+    }
     guard let names, !names.isEmpty else { throw ToolError("\(folder) is no folder with images") }
     paths = names.sorted().map { "\(folder)/\($0)" }
     imageShape = [size, size, 3]

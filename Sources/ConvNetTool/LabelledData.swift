@@ -55,6 +55,9 @@ struct LabelledData {
     folders = [splits.train, splits.validation, splits.test].compactMap { $0 }
   }
 
+  /// Whether images are kept for validation besides those to test with.
+  var isSplit: Bool { validation != nil && test != nil }
+
   /// What to learn from.
   func training() throws -> any ImageSource {
     guard let learned else { throw ToolError("--validation leaves no images to learn from") }

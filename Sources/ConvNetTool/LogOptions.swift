@@ -9,8 +9,14 @@ struct LogOptions: ParsableArguments {
       there is none. A resumed training goes on in it.
       """)
   var log: String?
-  @Option(parsing: .unconditional, help: "Steps between two records of the log.")
-  var logEvery = 10
+  @Option(parsing: .unconditional, help: "Steps between two records of the log; 10 by default.")
+  var logEvery: Int?
+
+  func validate() throws {
+    guard log != nil || logEvery == nil else {
+      throw ValidationError("--log-every needs the folder of --log")
+    }
+  }
 
   /// Opens the log of a training that is about to begin or to go on, and shows it the first images.
   ///
@@ -21,7 +27,7 @@ struct LogOptions: ParsableArguments {
     guard let log else { return nil }
     let file = try TrainingLog(
       folder: log, title: title, resumingAt: isResumed ? trainer.stepCount : nil,
-      options: .init(stepInterval: logEvery))
+      options: .init(stepInterval: logEvery ?? 10))
     try file.record(samplesOf: data, for: trainer)
     return CommandLog(file)
   }

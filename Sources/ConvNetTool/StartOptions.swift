@@ -119,8 +119,14 @@ struct StartOptions: ParsableArguments {
     if result.normalization == nil || normalization != nil {
       result.normalization = try (normalization ?? .measured).normalization(for: data)
     }
-    if result.imagePreprocessing == nil { result.imagePreprocessing = data.preprocessing }
-    if result.classNames.count != data.classCount { result.classNames = data.classNames }
+    // As the images of this training are made; data in memory leave what there is.
+    if let made = data.preprocessing, !data.isInMemory || result.imagePreprocessing == nil {
+      result.imagePreprocessing = made
+    }
+    // Training defines what the outputs mean: names that the data have take the place of a model's.
+    if !data.classNames.isEmpty || result.classNames.count != data.classCount {
+      result.classNames = data.classNames
+    }
     return result
   }
 

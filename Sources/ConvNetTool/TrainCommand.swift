@@ -44,14 +44,15 @@ struct TrainCommand: ParsableCommand {
     let trainer = try recipe.trainer(for: model, data: training, seed: seed, lanes: lanes)
     let run = try run(trainer, training, test, recipe)
     let log = try logOptions.open(
-      for: trainer, data: training, title: begin.name, isResumed: checkpointOptions.resume)
+      for: trainer, data: training, title: begin.name, isResumed: trainer.stepCount > 0)
     kernelOptions.remarkOnEnvironment()
     let clock = ContinuousClock()
     let start = clock.now
-    var (last, failure) = try train(run, since: start, log)
+    var (last, failure) = try train(run, since: start, log, watched: data.isSplit)
     let trained = try run.finishedModel()
-    if last == nil || trainer.averagedModel != nil || run.options.keepsBest {
-      last = try Evaluator(trained, lanes: lanes).evaluate(test)
+    // Validation has chosen: what is reported is measured on images that it did not see, if there are any.
+    if last == nil || trainer.averagedModel != nil || run.options.keepsBest || data.isSplit {
+      last = try Evaluator(trained, lanes: lanes).evaluate(data.tested(classNames: []))
     }
     if let save { try ModelFile.save(trained, to: save) }
     if let failure { throw failure }
@@ -128,7 +129,8 @@ struct TrainCommand: ParsableCommand {
   ///
   /// - Throws: `ExitCode` where a signal ended the training, which is saved then.
   private func train(
-    _ run: TrainingRun, since start: ContinuousClock.Instant, _ log: CommandLog?
+    _ run: TrainingRun, since start: ContinuousClock.Instant, _ log: CommandLog?,
+    watched isValidation: Bool
   ) throws -> (last: Evaluation?, failure: (any Error)?) {
     let bar = ProgressBar()
     var failure: (any Error)?
@@ -141,7 +143,7 @@ struct TrainCommand: ParsableCommand {
       Output.clearBar()
       let seconds = (ContinuousClock.now - start) / .seconds(1)
       let point = CurvePoint(progress, validation, seconds: seconds)
-      do { try show(point, epochs: progress.epochs) } catch { failure = error }
+      do { try show(point, epochs: progress.epochs, isValidation) } catch { failure = error }
     } shouldStop: {
       Interruption.signal != 0
     }
@@ -155,16 +157,17 @@ struct TrainCommand: ParsableCommand {
       Output.clearBar()
       Output.remark(
         "stopped after \(run.trainer.stepCount) steps, saved in \(outcome.checkpoint ?? ""); go on "
-          + "with: convnet train --checkpoints \(run.checkpoints?.path ?? "") --resume")
+          + "with: convnet train --checkpoints \(run.checkpoints?.path ?? "") --resume"
+          + (save.map { " --save \($0)" } ?? "") + (logOptions.log.map { " --log \($0)" } ?? ""))
       throw ExitCode(Interruption.status)
     }
     return (last, failure)
   }
 
-  private func show(_ point: CurvePoint, epochs: Int) throws {
+  private func show(_ point: CurvePoint, epochs: Int, _ isValidation: Bool) throws {
     if json { return try Output.json(point, isCompact: true) }
     let test =
-      "test loss \(decimal(point.validationLoss, 4))  "
+      "\(isValidation ? "validation" : "test") loss \(decimal(point.validationLoss, 4))  "
       + "accuracy \(decimal(point.validationAccuracy * 100, 2)) %"
     try Output.line(
       "epoch \(point.epoch)/\(epochs)  loss \(decimal(point.loss, 4))  "

@@ -91,8 +91,9 @@ struct CheckpointOptions: ParsableArguments {
   var checkpoints: String?
   @Option(parsing: .unconditional, help: "Write a checkpoint after every so many steps, too.")
   var checkpointEvery: Int?
-  @Option(parsing: .unconditional, help: "How many checkpoints stay, besides the best.")
-  var keep = 3
+  @Option(
+    parsing: .unconditional, help: "How many checkpoints stay, besides the best; 3 by default.")
+  var keep: Int?
   @Flag(
     help: """
       Go on from the newest checkpoint in the folder, with its config.json unless --config gives another.
@@ -100,8 +101,9 @@ struct CheckpointOptions: ParsableArguments {
   var resume = false
 
   func validate() throws {
-    guard checkpoints != nil || (checkpointEvery == nil && !resume) else {
-      throw ValidationError("--checkpoint-every and --resume need the folder of --checkpoints")
+    guard checkpoints != nil || (checkpointEvery == nil && keep == nil && !resume) else {
+      throw ValidationError(
+        "--checkpoint-every, --keep and --resume need the folder of --checkpoints")
     }
   }
 
@@ -110,7 +112,7 @@ struct CheckpointOptions: ParsableArguments {
   /// - Throws: `ToolError` where it holds checkpoints and nobody wants to go on from them.
   func folder() throws -> CheckpointFolder? {
     guard let checkpoints else { return nil }
-    let folder = try CheckpointFolder(checkpoints, keep: keep)
+    let folder = try CheckpointFolder(checkpoints, keep: keep ?? 3)
     if !resume, try !folder.steps().isEmpty {
       throw ToolError(
         "\(checkpoints) holds checkpoints of another training: --resume goes on with it, or take "

@@ -109,10 +109,12 @@ extension TrainingConfiguration {
       completed += ["--config", left]
     }
     guard let path else { return arguments }
-    // A network or a model of one's own takes the place of both.
+    // A network or a model of one's own takes the place of both, and of what was done to them.
     let isStartGiven = isGiven("--network") || isGiven("--model")
     for (option, values) in try load(path).options {
-      let isStart = ["--network", "--model", "--classes"].contains(option)
+      let isStart = [
+        "--network", "--model", "--classes", "--replace-head", "--freeze", "--no-batch-norm",
+      ].contains(option)
       guard !isGiven(option), !(isStart && isStartGiven) else { continue }
       for value in values { completed += value.isEmpty ? [option] : [option, value] }
     }
@@ -124,7 +126,9 @@ extension TrainingConfiguration {
     func one(_ value: some Any) -> [String] { ["\(value)"] }
     func flag(_ value: Bool?) -> [String] { value == true ? [""] : [] }
     return [
-      ("--data", data.map(one) ?? []), ("--network", network.map(one) ?? []),
+      ("--data", data.map(one) ?? []), ("--unreadable", unreadable.map(one) ?? []),
+      ("--validation", validation.map(one) ?? []), ("--image-size", imageSize.map(one) ?? []),
+      ("--normalization", normalization.map(one) ?? []), ("--network", network.map(one) ?? []),
       ("--model", model.map(one) ?? []), ("--classes", classes.map(one) ?? []),
       ("--replace-head", flag(replaceHead)), ("--freeze", freeze ?? []),
       ("--no-batch-norm", flag(noBatchNorm)), ("--seed", seed.map(one) ?? []),

@@ -122,6 +122,17 @@ import Testing
       (600..<jpeg.count).first { jpeg[$0] == 0xff && jpeg[$0 + 1] == 0xd0 })
     jpeg[restart + 1] = 0xd5
     refused(.malformed, "damaged", jpeg)
+    // Bytes that are skipped up to the end of the file are harmless only where they are not the image's.
+    jpeg = try Fixture.bytes("restarts.jpg")
+    let last = try #require(
+      (600..<jpeg.count - 1).last { jpeg[$0] == 0xff && (0xd0...0xd7).contains(jpeg[$0 + 1]) })
+    (jpeg[last], jpeg[last + 1]) = (0, 0)
+    refused(.malformed, "damaged", jpeg)
+    jpeg = try Fixture.bytes("progressive.jpg")
+    let scan = try #require(
+      (600..<jpeg.count - 1).last { jpeg[$0] == 0xff && jpeg[$0 + 1] == 0xda })
+    (jpeg[scan], jpeg[scan + 1]) = (0, 0)
+    refused(.malformed, "damaged", jpeg)
     jpeg = try Fixture.bytes("grey.jpg")
     let frame = try #require((0..<jpeg.count).first { jpeg[$0] == 0xff && jpeg[$0 + 1] == 0xc0 })
     jpeg[frame + 4] = 12

@@ -100,7 +100,7 @@ func training(
 }
 
 func photographs(_ model: inout Model) throws -> ImageFolderSplits {
-  let preprocessing = ImagePreprocessing(height: 224, width: 224, channels: 3)
+  let preprocessing = try ImagePreprocessing(height: 224, width: 224, channels: 3)
   let folder = try ImageFolderSplits("photographs", preprocessing: preprocessing, unreadable: .skip)
   model.imagePreprocessing = preprocessing
   model.normalization = .imageNet
@@ -118,4 +118,27 @@ func checkpoints(
   let outcome = try run.run { bar.update($0) }
   let best = try run.finishedModel()
   return (outcome, best)
+}
+
+func sampleLayer(
+  _ x: Tensor, gamma: Tensor, beta: Tensor, moving: BatchNormalization.Running
+) throws -> [Tensor] {
+  let layer = BatchNormalization()
+
+  func batchNormalizationLayer(
+    _ x: Tensor, isTraining: Bool, gamma: Tensor, beta: Tensor, moving: BatchNormalization.Running
+  ) throws -> (output: Tensor, update: BatchNormalization.Statistics?) {
+    guard isTraining else {
+      return (try layer.inference(x, scale: gamma, shift: beta, running: moving), nil)
+    }
+    let (y, statistics) = try layer.forward(x, scale: gamma, shift: beta)
+    return (y, statistics)
+  }
+
+  let training = try batchNormalizationLayer(
+    x, isTraining: true, gamma: gamma, beta: beta, moving: moving)
+  let moved = training.update.flatMap { layer.updated(moving, with: $0) } ?? moving
+  let inference = try batchNormalizationLayer(
+    x, isTraining: false, gamma: gamma, beta: beta, moving: moved)
+  return [training.output, inference.output]
 }

@@ -47,5 +47,9 @@ import Testing
     #expect(frozen.graph.batchNormalizationViews[0].isFrozen)
     let (expected, found) = try comparison(model, Tensor(zeros: [1, 32, 32, 3]))
     #expect(expected.keys == found.keys)
+    let x = Tensor([1, 3] as [Float], shape: [2, 1])
+    let (one, zero) = (Tensor([1] as [Float]), Tensor([0] as [Float]))
+    let outputs = try sampleLayer(x, gamma: one, beta: zero, moving: .init(channels: 1))
+    #expect(outputs.allSatisfy { $0.floats[1] > $0.floats[0] })
   }
 }

@@ -79,6 +79,26 @@ import Testing
         != 0)
   }
 
+  /// Everything that decides the images of a training comes back with its configuration.
+  @Test func aTrainingOnPhotographsGoesOn() throws {
+    let folder = try photographs()
+    let options = ["--unreadable", "skip", "--normalization", "imagenet"]
+    let one = folder.file("runs/one")
+    _ = try Tool.succeed(
+      [
+        "train", "--data", folder.path, "--network", "lenet", "--image-size", "28", "--epochs",
+        "1", "--batch-size", "5", "--checkpoints", one,
+      ] + options)
+    let outcome = try Tool.succeed(["train", "--checkpoints", one, "--resume", "--epochs", "1"])
+    #expect(outcome.remarks.contains("goes on from"), "\(outcome.remarks)")
+    let data = folder.file("train")
+    let other = try Tool.run([
+      "train", "--checkpoints", one, "--resume", "--epochs", "1", "--data", data,
+      "--validation", "0.4",
+    ])
+    #expect(other.status != 0 && other.remarks.contains("of another"), "\(other.remarks)")
+  }
+
   /// A folder without parts is split by hash, to the same parts by each command.
   @Test func validationIsChosenByHash() throws {
     let folder = try photographs()

@@ -70,7 +70,9 @@ package struct ConvergenceExperiment: Experiment {
       .batch(Array(0..<min(1000, context.test.count))[...]).images
     let probed = try graph(context, isNormalized: isNormalized, tracks: false)
     var moments: [Moment] = []
-    _ = try trial.run(lanes: lanes, checkpoints: Set(ExperimentContext.checkpoints(steps))) {
+    let outcome = try trial.run(
+      lanes: lanes, checkpoints: Set(ExperimentContext.checkpoints(steps))
+    ) {
       let model = $1.model
       let training = try Model(graph: probed, parameters: model.parameters, state: [:])
       let hidden = try Predictor(training, options: PredictorOptions(lanes: lanes))
@@ -85,6 +87,7 @@ package struct ConvergenceExperiment: Experiment {
           step: $0, accuracy: try context.accuracy(model, on: context.test, lanes: lanes),
           inputs: inputs))
     }
+    try outcome.checkThatItFinished(seed: seed)
     return moments
   }
 
@@ -196,7 +199,8 @@ package struct ConvergenceExperiment: Experiment {
     }
     return [
       Figure(
-        "Three layers of sigmoids", x: steps, y: Figure.Axis("test accuracy, %"), series: accuracy),
+        "Three layers of sigmoids", x: Figure.Axis("steps", scale: .log10),
+        y: Figure.Axis("test accuracy, %"), series: accuracy),
       Figure(
         "Input of one sigmoid of the last hidden layer",
         subtitle: "median and 15th to 85th percentiles over test images, first seed", x: steps,

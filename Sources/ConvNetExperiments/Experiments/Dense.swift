@@ -86,9 +86,13 @@ package struct DenseExperiment: Experiment {
       range.max { final[$0].mean < final[$1].mean } ?? range.lowerBound
     }
     let (normalized, plain) = (best(0..<half), best(half..<variants.count))
-    func spread(_ range: Range<Int>) -> Double {
-      let means = range.map { final[$0].mean }
-      return (means.max() ?? 0) - (means.min() ?? 0)
+    /// From the worst to the best rate, seed by seed.
+    func spread(_ range: Range<Int>) -> Sample {
+      Sample(
+        context.seeds.indices.map { seed in
+          let accuracies = range.map { final[$0].values[seed] }
+          return (accuracies.max() ?? 0) - (accuracies.min() ?? 0)
+        })
     }
     let spreads = (spread(0..<half), spread(half..<variants.count))
     let steps = checkpoints.last ?? 0
@@ -106,9 +110,9 @@ package struct DenseExperiment: Experiment {
     if half > 1 {
       checks.append(
         .init(
-          "from the worst to the best rate accuracy changes by \(decimal(spreads.0 * 100, 2)) points "
-            + "with batch norm and \(decimal(spreads.1 * 100, 2)) without",
-          spreads.0 < spreads.1))
+          "from the worst to the best rate accuracy changes by \(spreads.0.points) with batch norm and "
+            + "\(spreads.1.points) without",
+          spreads.1.isClearlyAbove(spreads.0)))
     }
     return ExperimentResult(
       self, context,

@@ -44,10 +44,11 @@ package struct StatisticsExperiment: Experiment {
         graph: try graph(context, decay: decay, tracks: true), data: data,
         normalization: context.normalization, optimizer: .sgd(SGD(learningRate: 0.05)),
         batchSize: min(Self.batchSize, data.count), steps: checkpoints.last ?? 1, seed: seed)
-      _ = try trial.run(lanes: lanes, checkpoints: Set(checkpoints)) {
+      let outcome = try trial.run(lanes: lanes, checkpoints: Set(checkpoints)) {
         readings.append(
           try reading(context, $1.model, own, data: data, test: test, lanes: lanes))
       }
+      try outcome.checkThatItFinished(seed: seed)
       return readings
     }
     return result(context, decays, checkpoints, images: data.count, readings)

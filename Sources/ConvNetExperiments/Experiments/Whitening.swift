@@ -158,7 +158,7 @@ package struct WhiteningExperiment: Experiment {
           costs[2].isClearlyAbove(costs[1])),
         .init(
           "so \(goalText) takes \(times[2].text(1)) s with it and \(times[1].text(1)) s with batch norm",
-          times[2].mean > times[1].mean),
+          times[2].isClearlyAbove(times[1])),
       ]))
   }
 

@@ -8,9 +8,9 @@ package final class JSONLinesFile<Line: Codable> {
   ///
   /// - Parameters:
   ///   - path: the file.
-  ///   - isKept: which of the lines that are there stay; one that is none of these objects, such as a
-  ///     last one cut short, does not.
+  ///   - isKept: which of the lines that are there stay; a last one that was cut short does not.
   /// - Returns: the file, and the lines that stay in it.
+  /// - Throws: `FileError` where other lines are none of these objects: it is somebody else's file.
   package static func open(
     _ path: String, keeping isKept: (Line) -> Bool
   ) throws -> (file: JSONLinesFile, lines: [Line]) {
@@ -19,8 +19,16 @@ package final class JSONLinesFile<Line: Codable> {
     let bytes = try reader.bytes(count: reader.size, at: 0)
     var lines: [Line] = []
     var kept: [UInt8] = []
-    for text in bytes.split(separator: 0x0a) {
-      guard let line = try? decode(Array(text), of: path), isKept(line) else { continue }
+    let texts = bytes.split(separator: 0x0a)
+    for (index, text) in texts.enumerated() {
+      guard let line = try? decode(Array(text), of: path) else {
+        guard index == texts.count - 1, bytes.last != 0x0a else {
+          throw FileError(
+            .mismatched, "line \(index + 1) is none that this program wrote", at: path)
+        }
+        continue
+      }
+      guard isKept(line) else { continue }
       lines.append(line)
       kept += text
       kept.append(0x0a)

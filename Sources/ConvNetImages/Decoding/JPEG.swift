@@ -42,7 +42,7 @@ enum JPEG {
           Int32(width * stored), Int32(height), format.rawValue,
           TJFLAG_LIMITSCANS)
       }
-      guard unsafe result == 0 || isHarmless(handle) else {
+      guard unsafe result == 0 || (isHarmless(handle) && segments(file.bytes).isOneScan) else {
         throw unsafe failure(of: handle, file.bytes, at: file.path)
       }
       initialized = count
@@ -78,8 +78,8 @@ enum JPEG {
 
   /// Bytes that a camera's software left between the complete image and its end.
   ///
-  /// Only the first warning has a message; this one comes when the end was reached, so that none hides
-  /// behind it.
+  /// Only the first warning has a message. In a file of one scan without restart markers this one comes when
+  /// the end was reached, so that none hides behind it; in others a scan or an interval may have been skipped.
   private static func isHarmless(_ handle: tjhandle) -> Bool {
     guard unsafe tjGetErrorCode(handle) == Int32(bitPattern: TJERR_WARNING.rawValue) else {
       return false
@@ -135,27 +135,39 @@ enum JPEG {
 
   /// The orientation in the first APP1 segment with EXIF metadata, and where the segments before the pixels
   /// end, which is the end of the file where they would go on over it.
-  private static func segments(_ bytes: [UInt8]) -> (orientation: Orientation, end: Int) {
+  private static func segments(
+    _ bytes: [UInt8]
+  ) -> (orientation: Orientation, end: Int, isOneScan: Bool) {
     var place = 2
     var orientation: Orientation?
+    var (components, isSequential, hasRestarts) = (0, false, false)
     while place + 4 <= bytes.count {
       let marker = bytes[place + 1]
       switch (bytes[place], marker) {
       case (0xff, 0xff): place += 1  // Fill.
       case (0xff, 0x01), (0xff, 0xd0...0xd8): place += 2  // Nothing follows.
-      case (0xff, 0xda): return (orientation ?? .upright, place)
+      case (0xff, 0xda):
+        let isOneScan =
+          isSequential && !hasRestarts && place + 4 < bytes.count
+          && Int(bytes[place + 4]) == components
+        return (orientation ?? .upright, place, isOneScan)
       case (0xff, 0...0xd9), (0xff, 0xdb...0xfe):
         let end = place + 2 + (Int(bytes[place + 2]) << 8 | Int(bytes[place + 3]))
-        guard end >= place + 4 else { return (orientation ?? .upright, place) }
-        guard end <= bytes.count else { return (orientation ?? .upright, bytes.count) }
+        guard end >= place + 4 else { return (orientation ?? .upright, place, false) }
+        guard end <= bytes.count else { return (orientation ?? .upright, bytes.count, false) }
         let segment = bytes[(place + 4)..<end]
         if marker == 0xe1, orientation == nil, segment.starts(with: Array("Exif\0\0".utf8)) {
           orientation = Exif.orientation(segment.dropFirst(6))
         }
+        if (0xc0...0xcf).contains(marker), ![0xc4, 0xc8, 0xcc].contains(marker), segment.count > 5 {
+          components = Int(segment[segment.startIndex + 5])
+          isSequential = marker <= 0xc1
+        }
+        if marker == 0xdd { hasRestarts = segment.contains { $0 != 0 } }
         place = end
-      default: return (orientation ?? .upright, place)
+      default: return (orientation ?? .upright, place, false)
       }
     }
-    return (orientation ?? .upright, bytes.count)
+    return (orientation ?? .upright, bytes.count, false)
   }
 }

@@ -77,6 +77,16 @@ public struct ImageFolder: ImageSource {
   /// How images are made ready where nothing is random.
   public var preprocessing: ImagePreprocessing? { imagePreprocessing }
 
+  /// A checksum of the files' names, and how images are made of them.
+  public var identity: String {
+    var checksum = Checksum()
+    for sample in labels.indices {
+      checksum.add(Array(files.relativePath(sample)))
+    }
+    return "files of checksum \(checksum.value), unreadable ones \(policy.rawValue), "
+      + "\(imagePreprocessing), \(crop)"
+  }
+
   /// The files that could not be read so far, each once, in the order of the samples.
   public var unreadable: [FileError] { found.all }
 

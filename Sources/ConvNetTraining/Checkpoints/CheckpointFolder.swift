@@ -14,6 +14,8 @@ public final class CheckpointFolder {
   /// The newest checkpoint that this process has written or read.
   public private(set) var newestPath: String?
   private let descriptor: Int32
+  /// The best checkpoint that is on the disk: a newer one may be best and have met a full disk.
+  private var best: Int?
 
   private static let (prefix, suffix) = ("checkpoint-", ".safetensors")
 
@@ -27,19 +29,20 @@ public final class CheckpointFolder {
     }
     self.path = path
     self.keep = keep
-    if mkdir(path, 0o755) != 0, errno != EEXIST { throw Self.failure(path) }
+    try makeFolder(path)
     descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw Self.failure(path) }
     // The lock goes with the process, however that ends. Not every file system has locks.
-    if flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
-      close(descriptor)
-      throw FileError(.unwritable, "another process writes its checkpoints here", at: path)
+    // A child process that is just being made holds it, too, until it is another program.
+    var trials = 0
+    while flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+      trials += 1
+      guard trials > 50 else {
+        throw FileError(.unwritable, "another process writes its checkpoints here", at: path)
+      }
+      usleep(10_000)
     }
-    guard access(path, W_OK) == 0 else {
-      let error = Self.failure(path)
-      close(descriptor)
-      throw error
-    }
+    guard access(path, W_OK) == 0 else { throw Self.failure(path) }
     // What a process that was killed left half written; nobody else writes here.
     for name in try Self.names(in: path) where name.hasPrefix(".convnet-") && name.hasSuffix(".tmp")
     {
@@ -47,7 +50,8 @@ public final class CheckpointFolder {
     }
   }
 
-  deinit { close(descriptor) }
+  /// Also where the initialiser throws with the folder open.
+  deinit { if descriptor >= 0 { close(descriptor) } }
 
   /// The steps of which there are checkpoints, in order.
   ///
@@ -74,10 +78,16 @@ public final class CheckpointFolder {
     newestPath = new
     let steps = try steps()
     let kept = steps.filter { $0 <= step }.suffix(keep)
-    for old in steps where !kept.contains(old) && old != best { unlink(path(ofStep: old)) }
+    if let best, steps.contains(best) { self.best = best }
+    for old in steps where !kept.contains(old) && old != best && old != self.best {
+      unlink(path(ofStep: old))
+    }
   }
 
-  /// Reads the newest checkpoint that can be read.
+  /// Says which checkpoint is the best of a course that goes on.
+  func keepBest(_ step: Int) { best = step }
+
+  /// Reads the newest checkpoint that is not damaged.
   ///
   /// - Returns: it, and remarks about those that cannot; nil where there are no checkpoints.
   /// - Throws: the error of the newest where none can be read, or one is of another version.
@@ -93,7 +103,10 @@ public final class CheckpointFolder {
         if !remarks.isEmpty { remarks.append("\(path) takes its place") }
         newestPath = path
         return (contents, path, remarks)
-      } catch let error as FileError where error.code != .unsupported {
+      } catch let error as FileError
+        where [.malformed, .truncated, .mismatched, .missing].contains(error.code)
+      {
+        // What cannot be read for other reasons may be in order, and would be removed as given up.
         first = first ?? error
         remarks.append("\(error)")
       }

@@ -36,10 +36,16 @@ struct TrainingRecord: Codable {
   ///
   /// - Throws: `FileError`.
   mutating func complete(_ confusion: Tensor?, at path: String) throws {
-    let counts = [stepCount, epochCount, rejectedUpdates, state.step, state.epoch.count]
+    let counts = [
+      stepCount, epochCount, rejectedUpdates, state.step, state.epoch.count,
+      state.epoch.topFiveCount ?? 0, state.course.epochsWithoutImprovement,
+      state.course.best?.step ?? 0, state.course.best?.epoch ?? 0,
+    ]
     guard counts.allSatisfy({ (0...Self.limit).contains($0) }), let confusion,
       confusion.elementType == .int64, confusion.shape.rank == 2,
-      confusion.shape[0] == confusion.shape[1], state.epoch.confusion.isEmpty
+      confusion.shape[0] == confusion.shape[1], state.epoch.confusion.isEmpty,
+      (state.epoch.topFiveCount == nil)
+        == (Evaluation(classCount: confusion.shape[0]).topFiveCount == nil)
     else {
       throw FileError(.malformed, "the record of the training contradicts itself", at: path)
     }
@@ -86,7 +92,8 @@ extension TrainingRun {
       "remainder": words(options.remainder), "metric": options.metric.rawValue,
       "normalization": trainer.model.normalization.map(words) ?? "none",
       "images": "\(data.imageShape) \(data.elementType.rawValue)", "samples": "\(data.count)",
-      "classes": "\(data.classCount)", "checksum of the labels": "\(checksum.value)",
+      "source": words(data.identity), "classes": "\(data.classCount)",
+      "checksum of the labels": "\(checksum.value)",
     ]
   }
 }

@@ -68,6 +68,7 @@ extension TrainingRun {
     trainer.rejectedUpdates = record.rejectedUpdates
     state = record.state
     isBroken = false
+    if let best = state.course.best { checkpoints.keepBest(best.step) }
     if record.kernels != TrainingRecord.currentKernels {
       remarks.append(
         "\(found.path) was computed by \(record.kernels) and goes on with "

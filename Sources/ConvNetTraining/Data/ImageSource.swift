@@ -28,6 +28,10 @@ public protocol ImageSource: Sendable {
   ///   an image cannot be read.
   func measuredNormalization() throws -> Normalization
 
+  /// What tells these samples from others of the same number, size and labels, so that a training does
+  /// not go on with other images than it began with; empty by default.
+  var identity: String { get }
+
   /// Calls a closure with the pixels of one sample, `imageShape` of `elementType`, not yet normalised.
   ///
   /// Called from several threads at once. The same sample in the same epoch gives the same pixels.
@@ -78,6 +82,9 @@ public struct EpochKey: Hashable, Sendable {
 }
 
 extension ImageSource {
+  /// Nothing but labels, number and size.
+  public var identity: String { "" }
+
   /// Images of channels that files have are made smaller or larger as a whole.
   public var preprocessing: ImagePreprocessing? {
     let shape = imageShape

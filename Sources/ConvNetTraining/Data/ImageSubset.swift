@@ -1,3 +1,4 @@
+import ConvNetFormats
 public import ConvNetGraph
 
 /// Some samples of another source, in an order of their own, without a copy of their images.
@@ -34,6 +35,14 @@ public struct ImageSubset: ImageSource {
   public var isInMemory: Bool { base.isInMemory }
   /// How images of any size are made such as these.
   public var preprocessing: ImagePreprocessing? { base.preprocessing }
+
+  /// That of the other source, and which samples these are.
+  public var identity: String {
+    guard !base.identity.isEmpty else { return "" }
+    var checksum = Checksum()
+    indices.withUnsafeBytes { checksum.add($0) }
+    return "\(base.identity), samples of checksum \(checksum.value)"
+  }
 
   /// Calls a closure with the pixels of one sample.
   public func withPixels<Result>(

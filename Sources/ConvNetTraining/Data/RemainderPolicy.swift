@@ -12,7 +12,7 @@ public enum RemainderPolicy: String, Hashable, Sendable, Codable, CaseIterable {
     let size = max(batchSize, 1)
     return switch self {
     case .drop: count / size
-    case .keep: (count + size - 1) / size
+    case .keep: count / size + (count.isMultiple(of: size) ? 0 : 1)
     case .merge: count < size ? min(count, 1) : count / size
     }
   }

@@ -242,6 +242,10 @@ extension OptimizerState {
     guard let steps = tensors["steps"], steps.elementType == .int64, steps.shape == [] else {
       throw TrainingError(.mismatchedState, "the optimiser's number of steps is missing")
     }
+    let count = steps.elements(of: Int64.self)[0]
+    guard (0...1 << 40).contains(count) else {
+      throw TrainingError(.mismatchedState, "the optimiser cannot have made \(count) steps")
+    }
     var found: [(TensorStorage, Tensor)] = []
     for entry in entries {
       for (name, moment) in zip(optimizer.momentNames, entry.moments) {
@@ -261,7 +265,7 @@ extension OptimizerState {
         moment.base.copyMemory(from: start, byteCount: bytes.count)
       }
     }
-    stepCount = Int(steps.elements(of: Int64.self)[0])
+    stepCount = Int(count)
   }
 
   private static func bytes(of storage: TensorStorage) -> UnsafeRawBufferPointer {

@@ -71,7 +71,12 @@ extension TrainingRun {
       }
     }
     try finishEpoch(progress)
-    return isOver || !shouldStop()
+    if isOver || !shouldStop() { return true }
+    // Where the epoch's checkpoint could not be written, whoever stops the run has to know.
+    if let checkpoints, checkpoints.newestPath != checkpoints.path(ofStep: trainer.stepCount) {
+      try saveCheckpoint()
+    }
+    return false
   }
 
   /// The samples of a step in the order of their epoch; those that are left out follow the last.

@@ -95,7 +95,7 @@ public final class Trainer {
     renormalization: RenormalizationSchedule = RenormalizationSchedule(), lanes: Lanes = .shared,
     decays: (_ name: String, _ role: ParameterRole) -> Bool = { $1.decaysByDefault }
   ) throws {
-    guard batchSize >= 1 else {
+    guard (1...1 << 31).contains(batchSize) else {
       throw TrainingError(.invalidOption, "a batch cannot have \(batchSize) images")
     }
     guard accumulation.steps >= 1 else {

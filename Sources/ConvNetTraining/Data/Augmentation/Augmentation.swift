@@ -52,13 +52,14 @@ public struct Augmentation: Hashable, Sendable {
   ///
   /// - Throws: `TrainingError`.
   package func check() throws {
-    guard shift >= 0 else {
+    guard (0...1 << 16).contains(shift) else {
       throw TrainingError(.invalidOption, "images cannot move by up to \(shift) pixels")
     }
     try Self.check(rotation, "a rotation of up to", in: 0...180)
     try Self.check(translation, "a translation by up to the part", in: 0...1)
     try Self.check(zoom, "a zoom of", in: 0...9)
-    try Self.check(mixup, "mixup of α =", in: 0...1e6)
+    // Below, λ's two Gamma numbers are both 0.
+    if mixup != 0 { try Self.check(mixup, "mixup of α =", in: 1e-6...1e6) }
     try colorJitter?.check()
     try randomErasing?.check()
   }
