@@ -106,6 +106,21 @@ import Testing
     var learningRate: Double?
   }
 
+  /// A file of the same name that somebody else wrote is left as it is.
+  @Test func linesOfOthersStay() throws {
+    try withFolder { folder in
+      let path = folder + "/log.jsonl"
+      let deep = String(repeating: "[", count: 100_000)
+      for text in ["hello\n", "{\"step\":1}\n\(deep)\n{\"step\":2}\n"] {
+        try write(Array(text.utf8), to: path)
+        expectError(.mismatched, "none that this program wrote") {
+          _ = try JSONLinesFile<Line>.open(path) { _ in true }
+        }
+        #expect(try bytes(of: path) == Array(text.utf8))
+      }
+    }
+  }
+
   @Test func linesBeyondAStepAndTornOnesGo() throws {
     try withFolder { folder in
       let path = folder + "/log.jsonl"
@@ -114,8 +129,7 @@ import Testing
       for step in 1...3 { try file.append(Line(step: step, learningRate: step == 2 ? 0.1 : nil)) }
       let text = #"{"step":1}"# + "\n" + #"{"learning_rate":0.1,"step":2}"# + "\n"
       #expect(try bytes(of: path) == Array((text + #"{"step":3}"# + "\n").utf8))
-      let deep = String(repeating: "[", count: 100_000)
-      try write(try bytes(of: path) + Array("\(deep)\n\n{\"step\":1, \"lear".utf8), to: path)
+      try write(try bytes(of: path) + Array("\n{\"step\":1, \"lear".utf8), to: path)
       let (again, kept) = try JSONLinesFile<Line>.open(path) { $0.step < 3 }
       #expect(kept == [Line(step: 1), Line(step: 2, learningRate: 0.1)])
       #expect(try bytes(of: path) == Array(text.utf8))

@@ -82,7 +82,7 @@ import Testing
   /// Everything that decides the images of a training comes back with its configuration.
   @Test func aTrainingOnPhotographsGoesOn() throws {
     let folder = try photographs()
-    let options = ["--unreadable", "skip", "--normalization", "imagenet"]
+    let options = ["--unreadable", "skip", "--normalization", "scaling"]
     let one = folder.file("runs/one")
     _ = try Tool.succeed(
       [

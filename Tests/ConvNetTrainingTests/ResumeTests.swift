@@ -234,9 +234,10 @@ import Testing
     #expect(try checkpoints.steps().isEmpty)
     #expect(try run(Self.kinds[0], in: checkpoints).resume() == nil)
     #expect(try folder.names().isEmpty, "what was half written is removed")
+    try folder.write([1], to: folder.path + "/file")
     let error = #expect(throws: FileError.self) { try CheckpointFolder(folder.path) }
     #expect(error?.description.contains("another process") == true)
-    #expect(throws: FileError.self) { try CheckpointFolder("/nonexistent/folder") }
+    #expect(throws: FileError.self) { try CheckpointFolder(folder.path + "/file/a") }
     #expect(throws: TrainingError.self) { try CheckpointFolder(folder.path + "/a", keep: 0) }
     withExtendedLifetime(checkpoints) {}
   }
