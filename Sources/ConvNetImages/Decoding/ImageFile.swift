@@ -53,7 +53,9 @@ public struct ImageFile: Sendable {
 
   /// Reads a file, and its header.
   ///
-  /// - Parameter pixelLimit: more are refused before memory is taken for them.
+  /// - Parameters:
+  ///   - path: the file.
+  ///   - pixelLimit: more are refused before memory is taken for them.
   /// - Throws: `FileError`.
   public init(_ path: String, pixelLimit: Int = ImageFile.defaultPixelLimit) throws {
     try self.init(FileReader(path), pixelLimit: pixelLimit)
