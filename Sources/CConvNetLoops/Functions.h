@@ -156,8 +156,6 @@
       channels), (y, yRow, x, xRow, xWidth, spans, weights, maximum, rows, width, channels))      \
   X(void, resample_rows, (uint8_t *y, const uint8_t *x, long xRow, const int32_t *weights, long   \
       taps, long n), (y, x, xRow, weights, taps, n))                                              \
-  X(void, normalize_bytes, (float *y, const uint8_t *x, const float *a, const float *b, long      \
-      pixels, long channels), (y, x, a, b, pixels, channels))                                     \
   X(void, softmax, (float *y, const float *x, long rows, long columns), (y, x, rows, columns))    \
   X(void, cross_entropy, (float *loss, const float *x, const int64_t *labels, float smoothing,    \
       long rows, long columns), (loss, x, labels, smoothing, rows, columns))                      \

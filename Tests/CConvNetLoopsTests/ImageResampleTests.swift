@@ -74,24 +74,5 @@ extension LoopTests {
         #expect(output.isIntact && output.values == expected, "row \(o) of \(count)")
       }
     }
-
-    @Test(arguments: Variant.all, [1, 2, 3])
-    func normalized(variant: Variant, channels: Int) {
-      for pixels in sizes {
-        variant.select()
-        defer { Variant.deselect() }
-        var noise = Noise(90)
-        let x = Self.bytes(pixels * channels, &noise)
-        // Exact: multiples of ½ and ¼.
-        let (a, b): ([Float], [Float]) = ([0.5, 2, -1], [0.25, -3, 1])
-        let output = Buffer(count: x.count)
-        cnl_normalize_bytes(
-          output.pointer, Buffer(x, canary: 201).pointer, a, b, pixels, channels)
-        let expected = x.indices.map { i in
-          Double(a[i % channels]) * Double(x[i]) + Double(b[i % channels])
-        }
-        check(output, expected, "\(pixels) pixels of \(channels)")
-      }
-    }
   }
 }

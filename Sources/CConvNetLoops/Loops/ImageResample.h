@@ -114,26 +114,3 @@ static void resample_rows(
   for (; c + W <= n; c += W) sample_vectors(y + c, x + c, xRow, weights, taps, 1);
   for (; c < n; c++) sample_levels(y + c, 0, x + c, 0, xRow, weights, taps, 1);
 }
-
-static void normalize_bytes(
-    float *y, const uint8_t *x, const float *a, const float *b, long pixels, long channels) {
-  // One vector of coefficients for each that a period of W pixels has.
-  const long C = channels, n = pixels * C;
-  long i = 0;
-  if (C == 1 || C == 3) {
-    vf factor[3], offset[3];
-    for (long v = 0; v < C; v++) {
-      for (long l = 0; l < W; l++) {
-        factor[v][l] = a[(v * W + l) % C];
-        offset[v][l] = b[(v * W + l) % C];
-      }
-    }
-    for (; i + C * W <= n; i += C * W) {
-      for (long v = 0; v < C; v++) {
-        const sample_bytes p = *(const sample_bytes_memory *)(x + i + v * W);
-        store(y + i + v * W, factor[v] * __builtin_convertvector(p, vf) + offset[v]);
-      }
-    }
-  }
-  for (long c = 0; i < n; i++, c = c + 1 == C ? 0 : c + 1) y[i] = a[c] * (float)x[i] + b[c];
-}

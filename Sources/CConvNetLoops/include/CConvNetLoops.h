@@ -374,9 +374,6 @@ void cnl_resample_columns(
 /// One row of y, n bytes, of `taps` rows of x by the same rule.
 void cnl_resample_rows(
     uint8_t *y, const uint8_t *x, long xRow, const int32_t *weights, long taps, long n);
-/// y = a[c]·x + b[c].
-void cnl_normalize_bytes(
-    float *y, const uint8_t *x, const float *a, const float *b, long pixels, long channels);
 
 // MARK: Softmax over columns
 
