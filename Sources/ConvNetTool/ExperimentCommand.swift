@@ -37,7 +37,10 @@ struct ExperimentCommand: ParsableCommand {
     guard (1...100).contains(seeds) else {
       throw ToolError("--seeds takes a number from 1 to 100, not \(seeds)")
     }
-    if let output { try Self.makeFolder(output) }
+    if let output {
+      try makeFolder(output)
+      try Output.checkFolder(of: "\(output)/")
+    }
     try kernelOptions.bootstrap()
     let lanes = try laneOptions.make()
     let dataset = try DataOptions.load(data)
@@ -100,16 +103,6 @@ struct ExperimentCommand: ParsableCommand {
 
   private static var pythonOfEnvironment: String? {
     getenv("CONVNET_PYTHON").map { String(cString: $0) }
-  }
-
-  private static func makeFolder(_ path: String) throws {
-    do {
-      try FileManager.default.createDirectory(
-        atPath: path, withIntermediateDirectories: true, attributes: nil)
-    } catch {
-      throw ToolError("\(path) cannot be made: \(error)")
-    }
-    try Output.checkFolder(of: "\(path)/")
   }
 
   private static func write(_ data: Data, to path: String) throws {

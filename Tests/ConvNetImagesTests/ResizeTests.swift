@@ -60,13 +60,12 @@ import Testing
 
   @Test func theMiddleIsThatOfResizingAndCropping() throws {
     let source = try #require(Fixture.expected["source"])
-    for (size, fraction) in [(14, 0.875), (20, 1), (9, 0.5), (40, 0.9)] {
-      let view = ImageView.centre(
-        size: size, fraction: fraction, height: source.height, width: source.width)
+    for (size, side) in [(14, 16), (20, 20), (9, 18), (40, 44)] {
+      let rule = try ImagePreprocessing(height: size, shortSide: side)
+      let view = rule.view(height: source.height, width: source.width)
       let seen = source.resized(height: size, width: size, box: view.box)
-      let side = Int((Double(size) / fraction).rounded())
       let whole = source.resized(shortSide: side)
-      check(seen, whole.centreCropped(height: size, width: size), within: 1, "\(size) \(fraction)")
+      check(seen, whole.centreCropped(height: size, width: size), within: 1, "\(size) of \(side)")
     }
   }
 

@@ -17,14 +17,14 @@ extension ImageFile {
   private func decode(_ view: ImageView, _ rule: ImagePreprocessing) throws -> PixelImage {
     try decode(
       view, height: rule.height, width: rule.width, channels: rule.channels == 1 ? .grey : .rgb,
-      filter: rule.filter == .bicubic ? .bicubic : .bilinear)
+      filter: rule.filter)
   }
 }
 
 extension ImagePreprocessing {
   /// The part of an image of so many pixels that is cut out, in pixels of this image; rounded where
   /// torchvision's Resize and CenterCrop round.
-  func view(height rows: Int, width columns: Int) -> ImageView {
+  package func view(height rows: Int, width columns: Int) -> ImageView {
     let resized = PixelImage.extents(shortSide: shortSide, height: rows, width: columns)
     func margin(_ all: Int, _ part: Int) -> Double {
       (Double(all - part) / 2).rounded(.toNearestOrEven)

@@ -47,34 +47,4 @@ public struct ImageView: Hashable, Sendable {
   public static func whole(height: Int, width: Int) -> ImageView {
     ImageView(ImageBox(top: 0, left: 0, height: Double(height), width: Double(width)))
   }
-
-  /// What images are evaluated by: the middle of the image that is resized until its shorter side has
-  /// size / fraction pixels.
-  ///
-  /// With the fraction 224/256 this is the usual resizing to 256 and cropping to 224, or in
-  /// proportion, rounded where torchvision's Resize and CenterCrop round: seen through this view, an
-  /// image of `height` × `width` gives the same pixels as both one after the other.
-  ///
-  /// - Parameters:
-  ///   - size: height and width of what the network sees.
-  ///   - fraction: in (0, 1].
-  ///   - height: rows of the image.
-  ///   - width: pixels of a row.
-  public static func centre(size: Int, fraction: Double = 0.875, height: Int, width: Int)
-    -> ImageView
-  {
-    guard size > 0, fraction > 0, fraction <= 1 else {
-      fatalError("There is no middle of \(size) pixels that is \(fraction) of a side.")
-    }
-    let (rows, columns) = PixelImage.extents(
-      shortSide: max(Int((Double(size) / fraction).rounded()), size), height: height, width: width)
-    func margin(_ count: Int) -> Double {
-      (Double(count - size) / 2).rounded(.toNearestOrEven)
-    }
-    let pixels = ImageBox(
-      top: margin(rows), left: margin(columns), height: Double(size), width: Double(size))
-    return ImageView(
-      pixels.scaled(
-        vertically: Double(height) / Double(rows), horizontally: Double(width) / Double(columns)))
-  }
 }
