@@ -43,6 +43,16 @@ func describing() throws -> (Graph, TensorType, Graph) {
   return (graph, anySize, named)
 }
 
+func sequences() throws -> Model {
+  let keywords = try Graph(input: TensorType(.float32, ["N", 32, 8])) { x in
+    x.convolution(16, window: Window(kernel: [5], stride: [2], padding: .same), bias: false)
+      .batchNormalization().relu()
+      .lstm(24, batchNormalization: .init()).dense(6)
+  }
+  let recurrent = try Model(initializing: keywords, seed: 1).settingRecurrentScales(to: 0.1)
+  return recurrent
+}
+
 func workedNumbers() throws -> (
   norm: BatchNormalization, x: Tensor, gamma: Tensor, y: Tensor,
   batch: BatchNormalization.Statistics, running: BatchNormalization.Running?

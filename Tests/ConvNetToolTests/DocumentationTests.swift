@@ -42,6 +42,8 @@ import Testing
     let (graph, anySize, named) = try describing()
     #expect(anySize.rank == 4)
     #expect(named.parameterViews.contains { $0.name == "stem.first.weight" })
+    let scales = try sequences().parameters["lstm1.hidden_norm.weight"]
+    #expect(scales?.elements(of: Float.self) == [Float](repeating: 0.1, count: 96))
     let model = try Model(initializing: graph, seed: 1)
     let (frozen, _) = try switches(model)
     #expect(frozen.graph.batchNormalizationViews[0].isFrozen)
