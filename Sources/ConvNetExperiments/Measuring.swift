@@ -21,20 +21,22 @@ extension ExperimentContext {
     try Evaluator(model, batchSize: 250, lanes: lanes).evaluate(data).accuracy
   }
 
-  /// A small convolutional network: four 3 × 3 convolutions at two resolutions, each with what `unit`
-  /// puts behind it, and a dense layer.
+  /// A small convolutional network: 3 × 3 convolutions, four at two resolutions unless others are given,
+  /// each with what `unit` puts behind it, and a dense layer.
   ///
   /// - Parameters:
+  ///   - layers: the convolutions.
   ///   - bias: whether convolutions have biases, which batch norm makes useless.
   ///   - unit: the normalisation and activation behind a convolution.
   ///   - head: what comes before the last layer.
   func convolutionalGraph(
-    bias: Bool, unit: (Graph.Value) -> Graph.Value,
+    _ layers: [(filters: Int, stride: Int)] = [(8, 2), (16, 1), (32, 2), (32, 1)], bias: Bool,
+    unit: (Graph.Value) -> Graph.Value,
     head: (Graph.Value) -> Graph.Value = { $0 }
   ) throws -> Graph {
     try Graph(input: inputType) { x in
       var x = x
-      for (filters, stride) in [(8, 2), (16, 1), (32, 2), (32, 1)] {
+      for (filters, stride) in layers {
         x = unit(x.convolution(filters, kernel: 3, stride: stride, bias: bias))
       }
       return head(x.flatten()).dense(train.classCount)
