@@ -90,8 +90,7 @@ struct Trial: Sendable {
 /// fill no batch.
 struct Batches {
   private let data: TrainingData
-  private let factors: [Float]
-  private let offsets: [Float]
+  private let normalization: Normalization
   private let batchSize: Int
   private let seed: UInt64
   private var epoch = 0
@@ -104,7 +103,7 @@ struct Batches {
       fatalError("\(data.count) images fill no batch of \(batchSize).")
     }
     self.data = data
-    (factors, offsets) = normalization.coefficients
+    self.normalization = normalization
     self.batchSize = batchSize
     self.seed = seed
   }
@@ -122,34 +121,19 @@ struct Batches {
   func batch(_ samples: ArraySlice<Int>) -> (images: Tensor, labels: Tensor) {
     var images = Tensor(zeros: Shape([samples.count] + data.images.shape.dimensions.dropFirst()))
     let size = data.images.shape.dimensions.dropFirst().reduce(1, *)
+    let byteCount = data.images.byteCount / max(data.count, 1)
     images.withMutableBytes { target in
       data.images.withBytes { source in
         let output = target.assumingMemoryBound(to: Float.self)
-        let isBytes = data.images.elementType == .uint8
         for (row, sample) in samples.enumerated() {
-          let image = UnsafeMutableBufferPointer(rebasing: output[row * size..<(row + 1) * size])
-          if isBytes {
-            write(source.assumingMemoryBound(to: UInt8.self), sample * size, to: image, Float.init)
-          } else {
-            write(source.assumingMemoryBound(to: Float.self), sample * size, to: image) { $0 }
-          }
+          normalization.write(
+            UnsafeRawBufferPointer(
+              rebasing: source[sample * byteCount..<(sample + 1) * byteCount]),
+            of: data.images.elementType,
+            to: UnsafeMutableBufferPointer(rebasing: output[row * size..<(row + 1) * size]))
         }
       }
     }
     return (images, Tensor(samples.map { data.labels[$0] }))
-  }
-
-  /// y = factor·x + offset, channel by channel.
-  @inline(__always)
-  private func write<Element>(
-    _ source: UnsafeBufferPointer<Element>, _ start: Int,
-    to image: UnsafeMutableBufferPointer<Float>, _ number: (Element) -> Float
-  ) {
-    for channel in factors.indices {
-      let (factor, offset) = (factors[channel], offsets[channel])
-      for i in stride(from: channel, to: image.count, by: factors.count) {
-        image[i] = factor * number(source[start + i]) + offset
-      }
-    }
   }
 }

@@ -153,7 +153,8 @@ package struct BatchSizeExperiment: Experiment {
         group[0].isClearlyAbove(batch[0])),
       .init(
         "with batches of \(sizes[large]) ghost batches reach \(ghost[large].percent) where whole "
-          + "ones reach \(batch[large].percent) (less than \(decimal(Self.margin * 100, 1)) points would count as none)",
+          + "ones reach \(batch[large].percent) (a loss of less than "
+          + "\(decimal(Self.margin * 100, 1)) points counts as none)",
         batch[large].mean - ghost[large].mean < Self.margin),
     ]
   }

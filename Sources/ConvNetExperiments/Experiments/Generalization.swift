@@ -99,6 +99,7 @@ package struct GeneralizationExperiment: Experiment {
       settings: [
         .init("network", ExperimentContext.convolutionalText),
         .init("dropout", "half of the inputs of the dense layer"),
+        .init("training accuracy", "of all training images, or of 10000 of them"),
         .init(
           "training",
           "batches of 64, SGD of rate 0.05 and momentum 0.9, half a cosine, "

@@ -137,6 +137,9 @@ package struct GradientExperiment: Experiment {
         .init(
           "first/last",
           "norm of the first hidden layer's weight gradient over the last one's, geometric mean"),
+        .init(
+          "similar", "within a factor of \(shortest(Self.bound)), between layers and between scales"
+        ),
       ], table: table, figures: figures(variants, outcomes),
       verdict: Verdict(checks(variants, outcomes)))
   }

@@ -99,15 +99,24 @@ package struct LearningRateExperiment: Experiment {
     func best(_ outcomes: [[Outcome]]) -> Sample {
       outcomes.map { Sample($0.map(\.accuracy)) }.max { $0.mean < $1.mean } ?? Sample([])
     }
+    let high = factors.indices.filter { (5...30).contains(factors[$0]) }
+    func counts(_ outcomes: [[Outcome]]) -> String {
+      list(high.map { "\(outcomes[$0].count(where: \.hasDiverged))" })
+    }
+    let rates = list(high.map { shortest(factors[$0]) })
     let verdict = Verdict([
       .init(
         "every training with batch norm learns up to \(shortest(limits.0)) times the base rate of "
           + "\(Self.baseRate), without up to \(shortest(limits.1)) times",
         limits.0 >= 5 && limits.0 > limits.1),
       .init(
-        "at 30 times \(count(normalized, factors)) trainings with batch norm diverge and "
-          + "\(count(plain, factors)) without",
-        diverged(normalized, factors) == 0 && diverged(plain, factors) > 0),
+        "with batch norm \(counts(normalized)) of \(context.seeds.count) trainings diverge at \(rates) times "
+          + "the base rate",
+        !high.contains { normalized[$0].contains(where: \.hasDiverged) }),
+      .init(
+        "without batch norm \(counts(plain)) of \(context.seeds.count) trainings diverge at \(rates) "
+          + "times the base rate",
+        high.allSatisfy { plain[$0].allSatisfy(\.hasDiverged) }),
       .init(
         "at its best rate each reaches \(best(normalized).percent) and \(best(plain).percent)",
         best(normalized).isClearlyAbove(best(plain))),
@@ -126,12 +135,10 @@ package struct LearningRateExperiment: Experiment {
       figures: [figure(factors, normalized: normalized, plain: plain)], verdict: verdict)
   }
 
-  private func diverged(_ outcomes: [[Outcome]], _ factors: [Double]) -> Int {
-    factors.firstIndex(of: 30).map { outcomes[$0].count(where: \.hasDiverged) } ?? 0
-  }
-
-  private func count(_ outcomes: [[Outcome]], _ factors: [Double]) -> String {
-    "\(diverged(outcomes, factors)) of \(outcomes.first?.count ?? 0)"
+  /// Things said one after the other.
+  private func list(_ texts: [String]) -> String {
+    guard let last = texts.last, texts.count > 1 else { return texts.first ?? "" }
+    return texts.dropLast().joined(separator: ", ") + " and " + last
   }
 
   private func figure(

@@ -45,7 +45,7 @@ package struct SampleLayerExperiment: Experiment {
   package func run(_ context: ExperimentContext) throws -> ExperimentResult {
     let steps = context.choose(full: 900, quick: 60, tiny: 2)
     let data = try context.train.sample(context.choose(full: 20_000, quick: 2000, tiny: 64))
-    let test = try context.test.sample(context.choose(full: 5000, quick: 500, tiny: 20))
+    let test = try context.test.sample(context.choose(full: 10_000, quick: 500, tiny: 20))
     let outcomes = try context.forEachSeed(
       of: Variant.allCases,
       label: { variant, seed, outcome in
@@ -169,7 +169,7 @@ package struct SampleLayerExperiment: Experiment {
       let lost = zip(inference[0].values, inference[index].values).map { $0 - $1 }
       table.rows.append([
         variant.rawValue, Sample(outcomes[index].map(\.asTrained)).percent,
-        inference[index].percent, gaps[index].percent, index == 0 ? "-" : Sample(lost).percent,
+        inference[index].percent, gaps[index].points, index == 0 ? "-" : Sample(lost).points,
       ])
     }
     let checks = zip(Variant.allCases, inference).dropFirst().map { variant, accuracy in
@@ -181,7 +181,7 @@ package struct SampleLayerExperiment: Experiment {
     return ExperimentResult(
       self, context,
       settings: [
-        .init("network", "a residual network of nine 3×3 convolutions with 8 and 16 filters"),
+        .init("network", "a residual network of ten 3×3 convolutions with 8 and 16 filters"),
         .init(
           "training",
           "\(steps) steps of \(Self.batchSize) of \(images) images, SGD of rate "

@@ -86,7 +86,7 @@ package struct SequenceExperiment: Experiment {
     let train = try context.train.sample(context.choose(full: 20_000, quick: 2000, tiny: 40))
     return Task(
       train: train,
-      test: try context.test.sample(context.choose(full: 5000, quick: 500, tiny: 20)),
+      test: try context.test.sample(context.choose(full: 10_000, quick: 500, tiny: 20)),
       normalization: context.normalization,
       steps: context.choose(full: 1500, quick: 24, tiny: 2),
       batchSize: min(100, train.count), learningRate: 2e-3)
@@ -197,7 +197,7 @@ package struct SequenceExperiment: Experiment {
         end(.convolution).isClearlyAbove(end(.plainConvolution))),
       .init(
         "a recurrent network whose time steps share running statistics reaches "
-          + "\(end(.shared).percent) with them, \((gap ?? Sample([0])).percent) less than with those "
+          + "\(end(.shared).percent) with them, \((gap ?? Sample([0])).points) less than with those "
           + "of the test batch, and \(end(.plainMemory).percent) without batch norm",
         end(.plainMemory).isClearlyAbove(end(.shared))),
       .init(
