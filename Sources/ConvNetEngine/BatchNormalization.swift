@@ -68,6 +68,8 @@ public struct BatchNormalization: Sendable {
     }
 
     /// Means 0 and variances 1, before any update.
+    ///
+    /// A negative number of channels stops the program.
     public init(channels: Int) {
       self.init(
         mean: Tensor(zeros: [channels]), variance: Tensor(repeating: Float(1), shape: [channels]))
@@ -142,7 +144,8 @@ public struct BatchNormalization: Sendable {
   /// The running statistics after one update by a batch's, as `options` says; nil where they must stay
   /// as they are, because a result would not be finite or the batch is too small for the estimator.
   ///
-  /// Statistics of another number of channels stop the program.
+  /// Statistics of another number of channels stop the program. A decay outside 0...1 is not refused here,
+  /// as it is in a network.
   public func updated(_ running: Running, with batch: Statistics) -> Running? {
     let rule = RunningStatistics(
       layer: "", mean: "", variance: "", updateCount: "", decay: options.decay,
@@ -155,7 +158,8 @@ public struct BatchNormalization: Sendable {
         count: Double(batch.count), mean: batch.mean.doubles, m2: batch.m2.doubles))
     return new.map {
       Running(
-        mean: $0.mean, variance: $0.variance, updateCount: Int($0.updateCount.doubles[0]))
+        mean: $0.mean, variance: $0.variance,
+        updateCount: Int($0.updateCount.elements(of: Int64.self)[0]))
     }
   }
 

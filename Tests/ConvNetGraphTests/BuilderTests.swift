@@ -67,6 +67,14 @@ import Testing
     expectRefusal("a") { $0.convolution(4, kernel: 0, name: "a") }
     expectRefusal("a") { $0.convolution(4, kernel: 1, groups: 3, name: "a") }
     expectRefusal("a") { $0.dense(0, name: "a") }
+    // More weights than can be counted.
+    expectRefusal("a.weight") { $0.convolution(.max, kernel: 1, name: "a").relu() }
+    expectRefusal("a.weight") { $0.convolution(1 << 50, kernel: 9, bias: false, name: "a") }
+    expectRefusal("a.weight") {
+      $0.transposedConvolution(.max / 2, kernel: 3, name: "a").batchNormalization()
+    }
+    expectRefusal("a.weight") { $0.flatten().dense(.max, name: "a").softmax() }
+    expectRefusal("a") { $0.reshaped([4, -1]).lstm(.max, name: "a") }
     expectRefusal("a.moments") { $0.batchNormalization(decay: .keepOld(1.5), name: "a") }
     expectRefusal("dropout1") { $0.dropout(1) }
   }

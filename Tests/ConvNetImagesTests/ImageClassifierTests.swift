@@ -108,7 +108,7 @@ import Testing
     let rule = try ImagePreprocessing(height: 10, width: 12, shortSide: 14)
     let found = try ImageFolder(folder.path, preprocessing: rule)
       .withPixels(of: 0, in: nil) { Array($0) }
-    let expected = image.resized(shortSide: 14).centreCropped(height: 10, width: 12)
+    let expected = try image.resized(shortSide: 14).centreCropped(height: 10, width: 12)
     let difference = zip(found, expected.bytes).map { abs(Int($0) - Int($1)) }.max()
     #expect(found.count == 360 && (difference ?? 9) <= 1)
   }

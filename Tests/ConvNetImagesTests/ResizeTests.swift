@@ -1,3 +1,4 @@
+import ConvNetFormats
 import ConvNetGraph
 import ConvNetImages
 import ConvNetTraining
@@ -64,18 +65,37 @@ import Testing
       let rule = try ImagePreprocessing(height: size, shortSide: side)
       let view = rule.view(height: source.height, width: source.width)
       let seen = source.resized(height: size, width: size, box: view.box)
-      let whole = source.resized(shortSide: side)
+      let whole = try source.resized(shortSide: side)
       check(seen, whole.centreCropped(height: size, width: size), within: 1, "\(size) of \(side)")
     }
   }
 
-  @Test func cropsAndMirrors() {
+  @Test func refusesWhatDoesNotFit() throws {
+    let thread = PixelImage(
+      height: 1, width: 1 << 14, channels: 1, bytes: [UInt8](repeating: 9, count: 1 << 14))
+    for side in [256, 0, -1, .max / 2] {
+      #expect(throws: TrainingError.self) { try thread.resized(shortSide: side) }
+    }
+    let file = try ImageFile(bytes: thread.pngBytes(), named: "thread")
+    for box in [
+      ImageBox(top: 0, left: 0, height: 2, width: 2),
+      ImageBox(top: 0, left: -1, height: 1, width: 2),
+      ImageBox(top: 0, left: 0, height: .nan, width: 2),
+    ] {
+      let error = #expect(throws: FileError.self) {
+        try file.decode(ImageView(box), height: 4, width: 4)
+      }
+      #expect(error?.code == .mismatched)
+    }
+  }
+
+  @Test func cropsAndMirrors() throws {
     let image = PixelImage(height: 2, width: 3, channels: 1, bytes: [1, 2, 3, 4, 5, 6])
     #expect(image.mirrored().bytes == [3, 2, 1, 6, 5, 4])
     #expect(image.cropped(top: 1, left: 1, height: 1, width: 2).bytes == [5, 6])
     #expect(image.centreCropped(height: 2, width: 1).bytes == [2, 5])
     #expect(image.rgb().grey() == image)
-    let short = image.resized(shortSide: 5)
+    let short = try image.resized(shortSide: 5)
     #expect([short.height, short.width] == [5, 7])
   }
 }

@@ -1,3 +1,4 @@
+import ConvNetGraph
 import ConvNetTraining
 import Testing
 
@@ -13,6 +14,21 @@ import Testing
       #expect(
         abs(found - factor) <= Self.bound, "step \(step): \(found), not \(factor)",
         sourceLocation: sourceLocation)
+    }
+  }
+
+  @Test func refusesFactorsThatAreNone() throws {
+    let model = try Model(initializing: Graph(input: .features(3)) { $0.dense(2) }, seed: 1)
+    for schedule: Schedule in [
+      .step(every: 2, factor: .nan), .step(every: 2, factor: -1),
+      .cosine(steps: 4, floor: .infinity),
+      .oneCycle(steps: 4, rise: -0.1), .oneCycle(steps: 4, start: .nan),
+      .oneCycle(steps: 4, end: -1),
+    ] {
+      let error = #expect(throws: TrainingError.self) {
+        try Trainer(model: model, optimizer: .sgd(SGD(learningRate: 0.1)), schedule: schedule)
+      }
+      #expect(error?.code == .invalidOption)
     }
   }
 

@@ -28,6 +28,9 @@ import Testing
     try new.setState("n.running_var", to: Tensor([3.75, .nan, 8.75] as [Float]))
     change = try #require(try new.statisticsChanges(since: old).first)
     #expect(change.invalidCount == 1 && change.meanChange == 0.5)
+    // As a file may have it; no Double holds it.
+    try new.setState("n.num_batches_tracked", to: Tensor(scalar: Int64.max))
+    #expect(try new.statisticsChanges(since: old).first?.updateCount == .max)
     let frozen = try new.freezingBatchNormalization(["n"])
     #expect(try frozen.statisticsChanges(since: frozen).map(\.isFrozen) == [true])
     #expect(throws: GraphError.self) {

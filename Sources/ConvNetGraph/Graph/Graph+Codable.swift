@@ -7,6 +7,9 @@ extension Graph: Codable {
   static let formatVersion = 1
 
   /// Reads a graph and verifies it: what comes from a file is not trusted.
+  ///
+  /// - Throws: `DecodingError` where a part is missing or of another kind, `GraphError` where the graph is of
+  ///   another version or cannot be.
   public init(from decoder: any Decoder) throws {
     self.init()
     let container = try decoder.container(keyedBy: Key.self)
@@ -26,6 +29,8 @@ extension Graph: Codable {
   }
 
   /// Writes the graph.
+  ///
+  /// - Throws: `EncodingError` as the encoder throws it.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: Key.self)
     try container.encode(Graph.formatVersion, forKey: .version)

@@ -128,6 +128,18 @@ package final class GraphBuilder {
     return value
   }
 
+  /// Adds a parameter of extents that come from whoever describes the network; where they make no shape the
+  /// builder fails.
+  package func addParameter(_ name: String, _ extents: [Int], role: ParameterRole) -> Graph.ValueID
+  {
+    do {
+      return addParameter(name, try Shape(checking: extents), role: role)
+    } catch {
+      fail(GraphBuilder.place(error, at: name))
+      return addParameter(name, Shape(extents.map { _ in 1 }), role: role)
+    }
+  }
+
   /// Adds a state; `isReserved` says that its name was reserved, or is one of `uniqueName`.
   package func addState(
     _ name: String, _ type: TensorType, role: StateRole, isReserved: Bool = false

@@ -8,7 +8,7 @@ public struct GraphError: Error, Hashable, Sendable, CustomStringConvertible {
     case invalidElementType
     /// An attribute outside its range, such as a stride of 0.
     case invalidAttribute
-    /// A graph that refers to values it does not have, or names one thing twice.
+    /// A graph that refers to values it does not have or names one thing twice, or a name that nothing has.
     case malformedGraph
     /// Parameters or state that the graph asks for and the model lacks, or the other way round.
     case mismatchedParameters

@@ -18,7 +18,8 @@ public struct BatchNormalizationOptions: Hashable, Sendable, Codable {
   /// batch's own.
   public var tracksRunningStatistics: Bool
 
-  /// Makes options; the defaults are the paper's.
+  /// Makes options; the unbiased running variance is that of Ioffe & Szegedy (2015), ε and decay are
+  /// PyTorch's.
   public init(
     epsilon: Double = 1e-5, decay: RunningDecay = .keepOld(0.9),
     runningVariance: RunningVariance = .unbiased, scale: Bool = true, shift: Bool = true,

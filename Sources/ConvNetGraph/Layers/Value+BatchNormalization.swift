@@ -3,7 +3,8 @@ extension Graph.Value {
   ///
   /// Training normalises with the mini-batch's mean and population variance and, once per optimiser
   /// step, moves the running statistics; inference normalises with those. Parameters: `weight` (γ) and
-  /// `bias` (β), both `[C]`. State: `running_mean`, `running_var` and `num_batches_tracked`.
+  /// `bias` (β), both `[C]`. State: `running_mean` and `running_var`, float32 `[C]`, and
+  /// `num_batches_tracked`, int64 `[]`.
   ///
   /// - Parameters:
   ///   - axis: where the channels are: −1 for `[N, C]`, `[N, L, C]`, `[N, H, W, C]` and

@@ -25,7 +25,8 @@ extension Graph.Value {
       groups: groups, bias: bias, name: name)
   }
 
-  /// Convolution over one, two or three spatial dimensions with a geometry of their own.
+  /// Convolution of `[N, …, C]` to `[N, …′, filters]`, over one, two or three spatial dimensions with a
+  /// geometry of their own.
   ///
   /// Parameters: `weight` `[kernel…, C/groups, filters]` and, unless `bias` is false, `bias` `[filters]`.
   public func convolution(
@@ -45,7 +46,7 @@ extension Graph.Value {
       builder.fail(GraphBuilder.place(error, at: layer))
       return self
     }
-    let shape = Shape(window.kernel + [channels / groups, filters])
+    let shape = window.kernel + [channels / groups, filters]
     var operands = [
       id, builder.addParameter("\(layer).weight", shape, role: .convolutionFilter),
     ]
@@ -85,7 +86,12 @@ extension Graph.Value {
       outputPadding: [outputPadding, outputPadding], groups: groups, bias: bias, name: name)
   }
 
-  /// Transposed convolution over one, two or three spatial dimensions with a geometry of their own.
+  /// Transposed convolution of `[N, …, C]` to `[N, …′, filters]`, over one, two or three spatial dimensions
+  /// with a geometry of their own.
+  ///
+  /// Parameters: `weight` `[kernel…, filters/groups, C]` and, unless `bias` is false, `bias` `[filters]`.
+  /// `outputPadding` adds positions at the end of each spatial dimension, fewer than the stride or the
+  /// dilation; none by default.
   public func transposedConvolution(
     _ filters: Int, window: Window, outputPadding: [Int]? = nil, groups: Int = 1,
     bias: Bool = true, name: String? = nil
@@ -103,7 +109,7 @@ extension Graph.Value {
       builder.fail(GraphBuilder.place(error, at: layer))
       return self
     }
-    let shape = Shape(window.kernel + [filters / groups, channels])
+    let shape = window.kernel + [filters / groups, channels]
     var operands = [
       id, builder.addParameter("\(layer).weight", shape, role: .convolutionFilter),
     ]
@@ -117,7 +123,9 @@ extension Graph.Value {
       id: builder.add(.transposedConvolution(operation), operands, name: layer)[0])
   }
 
-  /// Depthwise convolution: every channel has a kernel of its own.
+  /// Depthwise convolution of `[N, H, W, C]` to `[N, H′, W′, C]`: every channel has a kernel of its own.
+  ///
+  /// Parameters: `weight` `[kernel, kernel, 1, C]` and, unless `bias` is false, `bias` `[C]`.
   public func depthwiseConvolution(
     kernel: Int, stride: Int = 1, padding: Padding = .same, dilation: Int = 1, bias: Bool = true,
     name: String? = nil
@@ -128,7 +136,8 @@ extension Graph.Value {
       groups: channels, bias: bias, name: name)
   }
 
-  /// Dense layer: `[N, in]`, or `[N, …, in]`, times a matrix `[in, units]`.
+  /// Dense layer: `[N, in]`, or `[N, …, in]`, times a matrix `[in, units]`, to `[N, units]` or
+  /// `[N, …, units]`.
   ///
   /// Parameters: `weight` `[in, units]` and, unless `bias` is false, `bias` `[units]`.
   public func dense(_ units: Int, bias: Bool = true, name: String? = nil) -> Graph.Value {

@@ -55,10 +55,12 @@ extension Graph.Value {
   /// The smaller of two values, element by element.
   public func minimum(_ other: Graph.Value) -> Graph.Value { apply(.combine(.minimum), other) }
 
-  /// x to the power of another value, element by element; only x has a gradient where x < 0.
+  /// x to the power of another value, element by element; only x has a gradient where x ≤ 0.
   public func power(_ exponent: Graph.Value) -> Graph.Value { apply(.combine(.power), exponent) }
 
   /// A reduction over some axes; negative axes count from the back.
+  ///
+  /// `keepsAxes` says whether a reduced axis stays, with extent 1.
   public func reduced(
     _ reduction: Reduction, axes: [Int], keepsAxes: Bool = false
   ) -> Graph.Value {
@@ -68,7 +70,8 @@ extension Graph.Value {
   /// Dropout: in training an element becomes 0 with probability `rate`, the rest is scaled to keep the
   /// mean; in inference nothing happens.
   ///
-  /// After Srivastava et al. 2014.
+  /// After Srivastava et al. 2014. `rate` is in 0..<1. In training the network takes another input,
+  /// `random key`, int64 `[2]` = (seed, step).
   public func dropout(_ rate: Double) -> Graph.Value {
     let key = builder.randomKey()
     let stream = builder.graph.nodes.count {

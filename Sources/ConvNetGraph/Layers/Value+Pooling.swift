@@ -1,5 +1,6 @@
 extension Graph.Value {
-  /// The largest value of each window of `[N, H, W, C]`; padding never wins, NaN always does.
+  /// The largest value of each window of `[N, H, W, C]`, to `[N, H′, W′, C]` with extents as `Window` has
+  /// them; padding never wins, NaN always does.
   ///
   /// - Parameters:
   ///   - kernel: the extent of the square window.
@@ -13,10 +14,10 @@ extension Graph.Value {
   }
 
   /// The largest value of each window, of one, two or three spatial dimensions with a geometry of their
-  /// own.
+  /// own: `[N, …, C]` to `[N, …′, C]`.
   public func maxPooling(window: Window) -> Graph.Value { apply(.maxPool(window)) }
 
-  /// The mean of each window of `[N, H, W, C]`.
+  /// The mean of each window of `[N, H, W, C]`, to `[N, H′, W′, C]` with extents as `Window` has them.
   ///
   /// - Parameters:
   ///   - kernel: the extent of the square window.
@@ -33,7 +34,8 @@ extension Graph.Value {
       window: Self.window(kernel, stride, padding, roundsUp), countsPadding: countsPadding)
   }
 
-  /// The mean of each window, of one, two or three spatial dimensions with a geometry of their own.
+  /// The mean of each window, of one, two or three spatial dimensions with a geometry of their own:
+  /// `[N, …, C]` to `[N, …′, C]`.
   public func averagePooling(window: Window, countsPadding: Bool = false) -> Graph.Value {
     apply(.averagePool(AveragePool(window: window, countsPadding: countsPadding)))
   }

@@ -25,16 +25,18 @@ extension Graph.Value {
   ///     h[t] = σ(o)·tanh(BN(c[t]; γc, βc))          h[−1] = c[−1] = 0
   ///
   /// The graph is unrolled: every time step is operations of its own, T is fixed, and gradients flow
-  /// through all of it. γ and β are the same for all steps, statistics are each step's own, because those of
-  /// the first steps differ much from later ones (section 3 of the paper). The products have no β: b
-  /// does its work. In the first step h·Wh and σ(f)·c are 0 and left out, so that nothing constant is
-  /// normalised.
+  /// through all of it. γ and β are the same for all steps; with `.perStep` statistics are each step's own,
+  /// because those of the first steps differ much from later ones (section 3 of the paper). The products
+  /// have no β: b does its work. In the first step h·Wh and σ(f)·c are 0 and left out, so that nothing
+  /// constant is normalised.
   ///
   /// Parameters: `input.weight` `[C, 4·units]`, `hidden.weight` `[units, 4·units]` and `bias` `[4·units]`, the
   /// gates in the order f, i, o, g. With batch norm `input_norm.weight`, `hidden_norm.weight` (γ,
-  /// `[4·units]`), `cell_norm.weight` and `cell_norm.bias` (`[units]`), and as state the running statistics
-  /// of the input's product `[T·4·units]` and, numbered by time step, of the others. The paper starts γ at 0.1,
-  /// where tanh passes gradients on: `model.settingRecurrentScales(to: 0.1)`.
+  /// `[4·units]`), `cell_norm.weight` and `cell_norm.bias` (`[units]`), and as state running statistics. With
+  /// `.perStep` these are of the input's product `[T·4·units]` and, numbered by time step, of the hidden
+  /// state's product `[4·units]` and of the cell `[units]`; with `.shared` there is one set each, `[4·units]`
+  /// of both products and `[units]` of the cell. The paper starts γ at 0.1, where tanh passes gradients on:
+  /// `model.settingRecurrentScales(to: 0.1)`.
   ///
   /// - Parameters:
   ///   - units: the extent of the hidden state and of the cell.
@@ -49,7 +51,9 @@ extension Graph.Value {
     output: RecurrentOutput = .last, name: String? = nil
   ) -> Graph.Value {
     let layer = builder.layerName(name, base: "lstm")
-    guard type.rank == 3, let steps = type.dimensions[1].extent, steps >= 1, units >= 1 else {
+    guard type.rank == 3, let steps = type.dimensions[1].extent, Self.lstmSizes ~= steps,
+      Self.lstmSizes ~= units
+    else {
       builder.fail(
         GraphError(
           .invalidShape, "\(units) units cannot follow the time steps of \(type)", at: layer))
@@ -73,6 +77,9 @@ extension Graph.Value {
       builder: builder,
       id: builder.add(.concatenate(Concatenate(axis: 1)), rows, name: "\(layer).sequence")[0])
   }
+
+  /// The time steps and units that there may be, so that their products can be counted.
+  private static var lstmSizes: ClosedRange<Int> { 1...1 << 20 }
 
   /// Normalises with given running statistics, γ and β.
   fileprivate func normalized(
@@ -123,7 +130,7 @@ private struct MemoryCell {
     _ builder: GraphBuilder, layer: String, units: Int, options: BatchNormalizationOptions?,
     statistics: RecurrentStatistics, forgetBias: Double
   ) {
-    func parameter(_ name: String, _ shape: Shape, _ role: ParameterRole) -> Graph.Value {
+    func parameter(_ name: String, _ shape: [Int], _ role: ParameterRole) -> Graph.Value {
       Graph.Value(
         builder: builder, id: builder.addParameter("\(layer).\(name)", shape, role: role))
     }
@@ -203,7 +210,10 @@ private struct MemoryCell {
 extension Model {
   /// The model with the γ of every recurrent batch norm at a number, such as 0.1.
   ///
-  /// At 1, tanh saturates and hardly passes gradients on (Cooijmans et al. 2017, section 4).
+  /// At 1, tanh saturates and hardly passes gradients on (Cooijmans et al. 2017, section 4). A model without
+  /// recurrent batch norm stays as it is.
+  ///
+  /// - Throws: `GraphError` as `Model.init`, which new γ of the same shapes never cause.
   public func settingRecurrentScales(to value: Float) throws -> Model {
     let ends = [".input_norm.weight", ".hidden_norm.weight", ".cell_norm.weight"]
     var parameters = parameters

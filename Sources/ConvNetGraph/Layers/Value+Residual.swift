@@ -2,7 +2,8 @@ extension Graph.Value {
   /// The basic residual block: convolution, batch norm, ReLU, convolution, batch norm, plus the input,
   /// ReLU.
   ///
-  /// After He et al. 2016, figure 2, with a projection where shapes change.
+  /// From `[N, H, W, C]` to `[N, ⌈H/stride⌉, ⌈W/stride⌉, filters]`. After He et al. 2016, figure 2, with a
+  /// projection where shapes change.
   ///
   /// - Parameters:
   ///   - filters: the number of output channels.

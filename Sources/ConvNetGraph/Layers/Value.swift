@@ -25,6 +25,8 @@ extension Graph {
     }
 
     /// Describes part of a network with a prefix before the names of its layers.
+    ///
+    /// - Throws: what `body` throws.
     public func scoped(_ name: String, _ body: (Value) throws -> Value) rethrows -> Value {
       try builder.withScope(name) { try body(self) }
     }

@@ -37,7 +37,7 @@ extension Graph {
         MatrixMultiply(transposesLeft: multiply.transposesLeft))
     }
     extents[extents.count - 1] = classes
-    graph.types[head.weight.index] = TensorType(.float32, Shape(extents))
+    graph.types[head.weight.index] = TensorType(.float32, try Shape(checking: extents))
     for bias in head.biases { graph.types[bias.index] = TensorType(.float32, [classes] as Shape) }
     let replaced = graph.parameters.indices.filter {
       let value = graph.parameters[$0].value

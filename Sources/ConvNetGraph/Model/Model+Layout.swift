@@ -2,7 +2,7 @@ extension Graph {
   /// The graph with image inputs `[N, C, H, W]` taken as `[N, H, W, C]`, as imported networks need it to work
   /// on this package's images.
   ///
-  /// - Throws: `GraphError` where an input of a name is not of four dimensions.
+  /// - Throws: `GraphError` where there is no input of a name, or one that is not of four dimensions.
   package func takingChannelsLast(_ names: [String]) throws -> Graph {
     var graph = self
     for name in names {
@@ -32,7 +32,7 @@ extension Model {
   /// The model with image inputs `[N, C, H, W]`, as ONNX models have them, taken as `[N, H, W, C]`.
   ///
   /// - Parameter names: the inputs.
-  /// - Throws: `GraphError` where one of them has not four dimensions.
+  /// - Throws: `GraphError` where there is no input of a name, or one that is not of four dimensions.
   public func takingChannelsLast(_ names: [String]) throws -> Model {
     try Model(
       graph: graph.takingChannelsLast(names), parameters: parameters, state: state,
@@ -42,7 +42,9 @@ extension Model {
   /// The model for images of a shape `[N, H, W, C]`: inputs that fit them channels first, and only so, are
   /// turned.
   ///
-  /// - Throws: `GraphError`.
+  /// A shape that is not of four dimensions leaves the model as it is.
+  ///
+  /// - Throws: `GraphError` where the turned network cannot be.
   public func fitting(images: Shape) throws -> Model {
     guard images.rank == 4 else { return self }
     let extents = Array(images.dimensions.dropFirst())

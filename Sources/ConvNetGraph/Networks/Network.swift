@@ -36,7 +36,7 @@ public enum Network: String, Sendable, Hashable, CaseIterable {
       .malformedGraph, "there is no built-in network named “\(name)”; there are: \(known)")
   }
 
-  /// The height and width of its images unless told otherwise.
+  /// The height and width of its images in pixels unless told otherwise.
   public var defaultSize: Int { isForImageNet ? 224 : 28 }
 
   /// The channels of its images unless told otherwise.

@@ -4,7 +4,7 @@ public enum UnaryFunction: Hashable, Sendable, Codable {
   case relu
   /// min(max(x, 0), 6), with 0 as its derivative at both corners.
   case relu6
-  /// x for x > 0, otherwise slope·x.
+  /// x for x > 0, otherwise slope·x, with `slope` as its derivative at 0.
   case leakyRelu(slope: Double)
   /// x held within two bounds, with 0 as its derivative at and outside them.
   case clip(low: Double, high: Double)
@@ -28,15 +28,15 @@ public enum UnaryFunction: Hashable, Sendable, Codable {
   case square
   /// log(1 + eˣ).
   case softplus
-  /// x/(1 + e⁻ˣ), also called swish.
+  /// x/(1 + e⁻ˣ), also called swish (Elfwing, Uchibe & Doya 2018).
   case silu
-  /// x·clip(x/6 + 1/2, 0, 1).
+  /// x·clip(x/6 + 1/2, 0, 1) (Howard et al. 2019).
   case hardSwish
   /// clip(x·slope + offset, 0, 1).
   case hardSigmoid(slope: Double, offset: Double)
-  /// x for x > 0, otherwise alpha·(eˣ − 1).
+  /// x for x > 0, otherwise alpha·(eˣ − 1) (Clevert, Unterthiner & Hochreiter 2016).
   case elu(alpha: Double)
-  /// x·Φ(x) with the exact normal distribution function.
+  /// x·Φ(x) with the exact normal distribution function (Hendrycks & Gimpel 2016).
   case gelu
   /// x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))), which is close to `gelu`.
   case geluTanh

@@ -87,6 +87,8 @@ public struct Window: Hashable, Sendable, Codable {
   }
 
   /// Reads a geometry; files of before there was rounding up do not.
+  ///
+  /// - Throws: `DecodingError` where a part is missing or of another kind.
   public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     kernel = try values.decode([Int].self, forKey: .kernel)

@@ -41,6 +41,8 @@ public struct FoldBatchNormalization: ModelPass {
   public var name: String { "fold batch norm" }
 
   /// The folded model, for inference.
+  ///
+  /// - Throws: as `fold(_:)`.
   public func apply(to model: Model) throws -> Model { try fold(model).model }
 
   /// The folded model, for inference, and what became of each layer.

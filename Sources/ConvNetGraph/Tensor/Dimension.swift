@@ -83,6 +83,8 @@ extension Int {
 
 extension Dimension: Codable {
   /// Reads a number or a name.
+  ///
+  /// - Throws: `DecodingError` where there is neither.
   public init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if let extent = try? container.decode(Int.self) {
@@ -93,6 +95,8 @@ extension Dimension: Codable {
   }
 
   /// Writes a number or a name.
+  ///
+  /// - Throws: `EncodingError` as the encoder throws it.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     switch self {

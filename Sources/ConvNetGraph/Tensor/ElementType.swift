@@ -28,10 +28,19 @@ public enum ElementType: String, Sendable, Hashable, Codable, CaseIterable {
   public var isFloatingPoint: Bool { self == .float32 || self == .float64 }
 }
 
-/// A Swift type that a tensor can hold.
+/// A Swift type that a tensor can hold: Float, Double, Int64, Int32, UInt8 and Bool, and no others.
 public protocol TensorElement: BitwiseCopyable, Sendable {
   /// The element type of a tensor of these.
   static var elementType: ElementType { get }
+}
+
+extension TensorElement {
+  /// Stops a program that has made a type of another size an element, before it reads memory of others.
+  static func checkSize() {
+    guard MemoryLayout<Self>.stride == elementType.byteCount else {
+      fatalError("\(Self.self) has not the size of \(elementType.rawValue).")
+    }
+  }
 }
 
 extension Float: TensorElement {

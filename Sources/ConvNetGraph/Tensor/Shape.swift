@@ -7,8 +7,8 @@ public struct Shape: Hashable, Sendable, Codable, ExpressibleByArrayLiteral,
 
   /// Makes a shape of extents that are known to be right.
   ///
-  /// A negative extent, or extents whose product overflows, is a mistake of the program and stops it;
-  /// use `init(checking:)` for numbers that come from outside.
+  /// A negative extent, more than 64 dimensions, or extents whose product, zeros left out, passes 2⁵⁶ is a
+  /// mistake of the program and stops it; use `init(checking:)` for numbers that come from outside.
   public init(_ dimensions: [Int]) {
     guard Shape.elementCount(dimensions) != nil else {
       fatalError(
@@ -19,7 +19,8 @@ public struct Shape: Hashable, Sendable, Codable, ExpressibleByArrayLiteral,
 
   /// Makes a shape of extents that come from outside.
   ///
-  /// - Throws: `GraphError` where an extent is negative or the product overflows.
+  /// - Throws: `GraphError` where an extent is negative, there are more than 64, or their product, zeros left
+  ///   out, passes 2⁵⁶.
   public init(checking dimensions: [Int]) throws {
     guard Shape.elementCount(dimensions) != nil else {
       throw GraphError(
@@ -35,11 +36,15 @@ public struct Shape: Hashable, Sendable, Codable, ExpressibleByArrayLiteral,
   }
 
   /// Reads a shape from an array of numbers, checking it.
+  ///
+  /// - Throws: `DecodingError` where there is no such array, `GraphError` as `init(checking:)`.
   public init(from decoder: any Decoder) throws {
     try self.init(checking: [Int](from: decoder))
   }
 
   /// Writes the shape as an array of numbers.
+  ///
+  /// - Throws: `EncodingError` as the encoder throws it.
   public func encode(to encoder: any Encoder) throws {
     try dimensions.encode(to: encoder)
   }

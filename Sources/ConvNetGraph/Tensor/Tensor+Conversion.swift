@@ -20,7 +20,8 @@ extension Tensor {
     }
   }
 
-  /// Makes a tensor of an element type from doubles, rounding to nearest and saturating integers.
+  /// Makes a tensor of an element type from doubles: float32 is rounded to nearest, integers are cut off
+  /// towards zero and saturate.
   package init(doubles values: [Double], shape: Shape, elementType: ElementType) {
     switch elementType {
     case .float32: self.init(values.map { Float($0) }, shape: shape)
@@ -33,6 +34,8 @@ extension Tensor {
   }
 
   /// The same values in another element type; integers saturate, NaN becomes 0 in them.
+  ///
+  /// Fractions are cut off towards zero where integers are made; int64 beyond 2⁵³ is rounded.
   public func converted(to elementType: ElementType) -> Tensor {
     guard elementType != self.elementType else { return self }
     return Tensor(doubles: doubles, shape: shape, elementType: elementType)

@@ -15,6 +15,8 @@ public struct Tensor: Sendable {
   package private(set) var storage: TensorStorage
 
   /// Makes a tensor of zeros.
+  ///
+  /// More memory than the system gives stops the program.
   public init(zeros shape: Shape, elementType: ElementType = .float32) {
     self.shape = shape
     self.elementType = elementType
@@ -28,6 +30,7 @@ public struct Tensor: Sendable {
     guard values.count == shape.count else {
       fatalError("\(values.count) values cannot fill a tensor of shape \(shape).")
     }
+    Element.checkSize()
     self.init(zeros: shape, elementType: Element.elementType)
     unsafe values.withUnsafeBytes { source in
       guard let start = source.baseAddress else { return }
@@ -59,6 +62,8 @@ public struct Tensor: Sendable {
   /// Calls a closure with the elements, in row-major order.
   ///
   /// Asking for another type than `elementType` stops the program.
+  ///
+  /// - Throws: what `body` throws.
   public func withElements<Element: TensorElement, Result: ~Copyable, Failure: Error>(
     _ body: (Span<Element>) throws(Failure) -> Result
   ) throws(Failure) -> Result {
@@ -70,6 +75,8 @@ public struct Tensor: Sendable {
   /// Calls a closure with the elements, to be changed in place; copies them first where shared.
   ///
   /// Asking for another type than `elementType` stops the program.
+  ///
+  /// - Throws: what `body` throws.
   public mutating func withMutableElements<
     Element: TensorElement, Result: ~Copyable, Failure: Error
   >(
@@ -129,6 +136,7 @@ public struct Tensor: Sendable {
         "A tensor of \(elementType.rawValue) \(shape) was asked for \(Element.elementType.rawValue)."
       )
     }
+    Element.checkSize()
   }
 }
 

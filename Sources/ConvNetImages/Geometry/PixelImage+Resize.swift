@@ -1,4 +1,5 @@
 import CConvNetLoops
+import ConvNetFormats
 public import ConvNetTraining
 
 extension PixelImage {
@@ -6,7 +7,8 @@ extension PixelImage {
   ///
   /// Rows are resampled first, then columns, and rounded to bytes after each. As in Pillow, pixels
   /// beside the box count where the filter reaches them, and the result has the same bits as
-  /// `Image.resize((width, height), filter, box)`.
+  /// `Image.resize((width, height), filter, box)`. A result without pixels, or a box that is empty or does
+  /// not lie inside, stops the program.
   ///
   /// - Parameters:
   ///   - height: rows of the result.
@@ -63,9 +65,22 @@ extension PixelImage {
 
   /// Resized in proportion until the shorter side has `side` pixels; the longer one is cut down to
   /// whole pixels, as torchvision's Resize does.
-  public func resized(shortSide side: Int, filter: ResamplingFilter = .bilinear) -> PixelImage {
-    let (height, width) = Self.extents(shortSide: side, height: height, width: width)
-    return resized(height: height, width: width, filter: filter)
+  ///
+  /// - Throws: `TrainingError` where `side` is below 1, or the longer side would pass 65 536 pixels, as it does
+  ///   for an image of a few kilobytes whose sides differ enough.
+  public func resized(
+    shortSide side: Int, filter: ResamplingFilter = .bilinear
+  ) throws -> PixelImage {
+    let limit = 1 << 16
+    let extents =
+      (1...limit).contains(side)
+      ? Self.extents(shortSide: side, height: height, width: width) : nil
+    guard let extents, max(extents.height, extents.width) <= limit else {
+      throw TrainingError(
+        .invalidOption,
+        "\(height) × \(width) pixels cannot be resized to a short side of \(side)")
+    }
+    return resized(height: extents.height, width: extents.width, filter: filter)
   }
 
   /// The extents in proportion whose shorter one is `side`.
@@ -85,18 +100,19 @@ extension ImageFile {
   ///
   /// - Parameters:
   ///   - view: a part of the upright image, within its `height` and `width`.
-  ///   - height: rows of the result.
+  ///   - height: rows of the result; an extent below 1 stops the program.
   ///   - width: pixels of its rows.
   ///   - channels: what the result is to have.
   ///   - filter: how pixels are made.
-  /// - Throws: `FileError`.
+  /// - Throws: `FileError`, of code `.mismatched` where the view does not lie in the image.
   public func decode(
     _ view: ImageView, height: Int, width: Int, channels: Channels = .asStored,
     filter: ResamplingFilter = .bilinear
   ) throws -> PixelImage {
     let box = view.box
     guard box.lies(inHeight: self.height, width: self.width) else {
-      fatalError("\(path) has \(self.height) × \(self.width) pixels, too few for \(box).")
+      throw FileError(
+        .mismatched, "has \(self.height) × \(self.width) pixels, too few for \(box)", at: path)
     }
     let reduction = reduction(of: box, to: height, width)
     let image = try decode(channels: channels, reduction: reduction)

@@ -10,9 +10,9 @@ import Glibc
 /// drawn until such a box fits; then its place is. If none fits, it is the largest box in the middle
 /// whose proportions are allowed.
 public struct RandomResizedCrop: Hashable, Sendable, Codable {
-  /// Areas, as parts of the image's.
+  /// Areas, as parts of the image's, above 0 and at most 1.
   public var areas: ClosedRange<Double>
-  /// Ratios of width to height.
+  /// Ratios of width to height, above 0 and finite.
   public var ratios: ClosedRange<Double>
   /// Whether every second box is mirrored, left to right.
   public var isMirrored: Bool
@@ -22,6 +22,8 @@ public struct RandomResizedCrop: Hashable, Sendable, Codable {
   private static let tries = 10
 
   /// Makes a choice; the defaults are those of the paper.
+  ///
+  /// Numbers outside their range are refused by whoever takes the choice, with `TrainingError`.
   public init(
     areas: ClosedRange<Double> = 0.08...1, ratios: ClosedRange<Double> = 0.75...(4.0 / 3),
     isMirrored: Bool = true
@@ -34,7 +36,7 @@ public struct RandomResizedCrop: Hashable, Sendable, Codable {
   /// Refuses numbers that mean nothing.
   ///
   /// - Throws: `TrainingError`.
-  public func check() throws {
+  package func check() throws {
     guard areas.lowerBound > 0, areas.upperBound <= 1 else {
       throw TrainingError(.invalidOption, "crops have areas above 0 and up to 1, not \(areas)")
     }

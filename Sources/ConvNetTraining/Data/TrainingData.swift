@@ -97,8 +97,13 @@ public struct TrainingData: Sendable {
     }
   }
 
-  /// The first `count` samples.
+  /// The first `count` samples, or all where there are fewer.
+  ///
+  /// - Throws: `TrainingError` where the count is negative.
   public func prefix(_ count: Int) throws -> TrainingData {
+    guard count >= 0 else {
+      throw TrainingError(.invalidOption, "there are no first \(count) images")
+    }
     let count = min(count, self.count)
     let shape = Shape([count] + images.shape.dimensions.dropFirst())
     var part = Tensor(zeros: shape, elementType: images.elementType)

@@ -116,8 +116,10 @@ public struct Whitening: Hashable, Sendable {
   private static func spectral(
     _ covariance: [Double], _ n: Int, _ kind: Kind, _ kept: Int
   ) throws -> (whitening: [Double], inverse: [Double]) {
-    let problem = try LAPACK.symmetricEigenproblem(order: n, covariance)
-    let (values, vectors) = (problem.values, problem.vectors)
+    let (values, vectors) = try TrainingError.decomposing {
+      let problem = try LAPACK.symmetricEigenproblem(order: n, covariance)
+      return (problem.values, problem.vectors)
+    }
     // Eigenvalues are exact to n·2⁻⁵² of the largest; a smaller one is noise.
     let least = Double(n) * Double.ulpOfOne * max(values[n - 1], 0)
     guard values[n - kept] > least else { throw singular(kept, of: n) }

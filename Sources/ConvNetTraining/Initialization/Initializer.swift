@@ -50,7 +50,9 @@ public enum Initializer: Hashable, Sendable {
   /// signs that Householder's reflections happen to give (Mezzadri 2007, section 5).
   private static func orthogonal(rows: Int, columns: Int, _ random: Philox) throws -> [Double] {
     let (long, short) = (max(rows, columns), min(rows, columns))
-    let (q, r) = try LAPACK.qr(rows: long, columns: short, random.normals(long * short))
+    let (q, r) = try TrainingError.decomposing {
+      try LAPACK.qr(rows: long, columns: short, random.normals(long * short))
+    }
     var result = [Double](repeating: 0, count: rows * columns)
     for i in 0..<long {
       for j in 0..<short {
@@ -69,6 +71,8 @@ extension Model {
   ///   - graph: the network.
   ///   - initializer: how filters and dense weights start.
   ///   - seed: the same seed gives the same numbers, bit for bit.
+  /// - Throws: `GraphError` where a parameter's shape is open; `TrainingError` where an orthogonal weight
+  ///   cannot be factorised.
   public init(initializing graph: Graph, initializer: Initializer = .he, seed: UInt64) throws {
     var parameters: [String: Tensor] = [:]
     for parameter in graph.parameterViews {

@@ -1,7 +1,8 @@
 /// How gradients are made smaller before they move anything, so that one bad batch cannot undo a training.
 ///
 /// Clipping acts on the gradient of the whole batch, accumulated parts included, and before weight decay
-/// is added. A gradient that is not finite is no case for it: such a step does not happen.
+/// is added. A gradient that is not finite is no case for it: such a step does not happen. A c that is not
+/// above 0, or not finite, is refused by whoever takes the choice, with `TrainingError`.
 public enum GradientClipping: Hashable, Sendable {
   /// All gradients are multiplied by c/‖g‖ where ‖g‖ > c, with ‖g‖ the Euclidean norm over all trainable
   /// parameters together (Pascanu, Mikolov & Bengio 2013, algorithm 1).

@@ -28,6 +28,8 @@ public struct SGD: Hashable, Sendable {
   public var weightDecay: WeightDecay
 
   /// Makes the optimiser's options.
+  ///
+  /// Numbers outside their range are refused by whoever takes the options, with `TrainingError`.
   public init(
     learningRate: Double, momentum: Double = 0.9, nesterov: Bool = false,
     weightDecay: WeightDecay = .none
@@ -47,12 +49,14 @@ public struct Adam: Hashable, Sendable {
   public var beta1: Double
   /// How much of the mean squared gradient survives a step, in 0..<1.
   public var beta2: Double
-  /// Added to the root of the mean square.
+  /// Added to the root of the mean square; above 0.
   public var epsilon: Double
   /// How weights are pulled towards 0.
   public var weightDecay: WeightDecay
 
   /// Makes the optimiser's options.
+  ///
+  /// Numbers outside their range are refused by whoever takes the options, with `TrainingError`.
   public init(
     learningRate: Double = 1e-3, beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8,
     weightDecay: WeightDecay = .none

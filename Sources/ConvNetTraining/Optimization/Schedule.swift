@@ -2,7 +2,7 @@ import Glibc
 
 /// The learning rate over time: a factor for every step, as a pure function of the step's number.
 ///
-/// The optimiser's learning rate is the largest; a schedule multiplies it by a factor in [0, 1]. With a
+/// The optimiser's learning rate is the largest; a schedule multiplies it by a factor, usually in [0, 1]. With a
 /// warm-up of w steps, the factor of step t < w is (t + 1)/w times the schedule's own first factor
 /// (Goyal et al. 2017, section 2.2), and the schedule proper starts at step w.
 public struct Schedule: Hashable, Sendable {
@@ -52,6 +52,24 @@ public struct Schedule: Hashable, Sendable {
     Schedule(
       .oneCycle(steps: steps - warmUpSteps, rise: rise, start: start, end: end),
       warmUpSteps: warmUpSteps)
+  }
+
+  /// Refuses courses whose factors could be negative or not finite.
+  package func check() throws {
+    func check(_ name: String, _ value: Double) throws {
+      guard value >= 0, value.isFinite else {
+        throw TrainingError(.invalidOption, "the \(name) of a schedule cannot be \(value)")
+      }
+    }
+    switch course {
+    case .constant: break
+    case .step(_, let factor): try check("factor", factor)
+    case .cosine(_, let floor): try check("floor", floor)
+    case .oneCycle(_, let rise, let start, let end):
+      try check("rise", rise)
+      try check("start", start)
+      try check("end", end)
+    }
   }
 
   /// The factor of a step, counted from 0.

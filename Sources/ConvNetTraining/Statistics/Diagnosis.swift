@@ -6,13 +6,15 @@ extension Model {
   ///
   /// The data run forward as in training, without dropout, so that each layer sees what recalibration
   /// would see. Nothing changes. Of decorrelated layers means and variances are compared, not covariances.
+  /// Samples that their source leaves out as unreadable are not counted.
   ///
   /// - Parameters:
   ///   - data: a sample of what the model was trained on, or is to be used on.
   ///   - batchSize: the largest number of images computed together.
   ///   - lanes: the threads that compute.
   /// - Returns: the layers in the order of the network.
-  /// - Throws: `TrainingError`, `GraphError` or `PlanError` where the data do not fit.
+  /// - Throws: `TrainingError` where `batchSize` is below 1; `TrainingError`, `GraphError` or `PlanError`
+  ///   where the data do not fit; `FileError` where an image cannot be read.
   public func diagnose(
     on data: any ImageSource, batchSize: Int = 128, lanes: Lanes = .shared
   ) throws -> [LayerDiagnosis] {

@@ -10,7 +10,8 @@ extension FoldingDrift {
   ///   - folding: what `FoldBatchNormalization.fold(_:)` made of it.
   ///   - data: a small sample, see `TrainingData.sample(_:)`.
   ///   - lanes: the threads that compute.
-  /// - Throws: `TrainingError`, `GraphError` or `PlanError` where the data do not fit.
+  /// - Throws: `TrainingError`, `GraphError` or `PlanError` where the data do not fit; `FileError` where an
+  ///   image cannot be read, or `UnreadableSample` where the source leaves it out.
   public static func measure(
     _ model: Model, _ folding: (model: Model, report: FoldBatchNormalization.Report),
     on data: any ImageSource, lanes: Lanes = .shared

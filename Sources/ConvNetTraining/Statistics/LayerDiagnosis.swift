@@ -52,9 +52,9 @@ public struct LayerDiagnosis: Hashable, Sendable {
   public var varianceRatio: ClosedRange<Double>
   /// The channel that diverges most.
   public var worstChannel: Int
-  /// Channels with |γ| below a thousandth of the layer's largest.
+  /// Channels with |γ| at most a thousandth of the layer's largest.
   public var smallScaleCount: Int
-  /// Channels with a batch variance below ε.
+  /// Channels with a batch variance of at most ε.
   public var smallVarianceCount: Int
   /// Channels with a finite variance, running or of the batch, beyond 10¹².
   public var largeVarianceCount: Int

@@ -8,15 +8,17 @@ extension Model {
   /// the pooled mean and variance of its whole input, by the layer's own estimator, instead of a moving
   /// average over the last updates (Wu & Johnson 2021, section 3). The counter becomes the number of
   /// batches. Frozen layers, parameters and metadata stay as they are. Images are normalised as the
-  /// metadata say; batches differ in size by one sample at most.
+  /// metadata say; batches differ in size by one sample at most. Samples that their source leaves out as
+  /// unreadable are not counted.
   ///
   /// - Parameters:
   ///   - data: what to take statistics from; labels play no part.
   ///   - batchSize: the largest number of images computed together. Layers behind the first see
   ///     activations normalised by their batch, so use the size of training.
   ///   - lanes: the threads that compute; the result does not depend on their number.
-  /// - Throws: `TrainingError` where there are too few samples or a layer's statistics are not finite,
-  ///   `GraphError` or `PlanError` where the data do not fit; the model is unchanged then.
+  /// - Throws: `TrainingError` where `batchSize` is below 1, there are too few samples or a layer's
+  ///   statistics are not finite, `FileError` where an image cannot be read, `TrainingError`, `GraphError` or
+  ///   `PlanError` where the data do not fit; the model is unchanged then.
   public mutating func recalibrate(
     on data: any ImageSource, batchSize: Int = 128, lanes: Lanes = .shared
   ) throws {

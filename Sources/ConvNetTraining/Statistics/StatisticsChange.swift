@@ -53,7 +53,8 @@ extension Model {
       return StatisticsChange(
         layer: view.layer, isFrozen: !view.updates, meanChange: distance,
         varianceRatio: low <= high ? low...high : 1...1, invalidCount: invalid,
-        updateCount: Int(state[running.updateCount]?.doubles.first ?? 0))
+        updateCount: state[running.updateCount]?.elements(of: Int64.self).first.map { Int($0) } ?? 0
+      )
     }
   }
 }

@@ -24,7 +24,7 @@ public enum ValidationMetric: String, Hashable, Sendable, Codable, CaseIterable 
 public struct EarlyStopping: Hashable, Sendable, Codable {
   /// Epochs without improvement after which training ends.
   public var patience: Int
-  /// What counts as improvement is more than this.
+  /// What counts as improvement is more than this, in the metric's unit: a part in 0...1, or the loss.
   public var minimumChange: Double
 
   /// Makes a rule.

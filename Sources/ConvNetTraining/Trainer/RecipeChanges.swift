@@ -31,7 +31,7 @@ public struct RecipeChanges: Hashable, Sendable, Codable {
     public var name: String?
     /// Of `step`: epochs after which the rate is multiplied by `factor`.
     public var everyEpochs: Int?
-    /// Of `step`.
+    /// Of `step`: what the rate is multiplied by.
     public var factor: Double?
     /// Of `cosine`: the last rate as a fraction of the largest.
     public var floor: Double?
@@ -102,7 +102,8 @@ public struct RecipeChanges: Hashable, Sendable, Codable {
 extension Recipe {
   /// The recipe with some parts changed.
   ///
-  /// An optimiser or a course of another name begins with its own defaults.
+  /// An optimiser of the other family (SGD, Adam) or a course of another name begins with its own
+  /// defaults. `sgd` and `sgdw` keep each other's numbers, and so do `adam` and `adamw`.
   ///
   /// - Throws: `TrainingError` where there is no such name, or a number belongs to another one.
   public func changed(by changes: RecipeChanges) throws -> Recipe {
@@ -136,6 +137,8 @@ extension Recipe: Codable {
   }
 
   /// Writes everything.
+  ///
+  /// - Throws: `EncodingError` as the encoder throws it.
   public func encode(to encoder: any Encoder) throws { try RecipeChanges(self).encode(to: encoder) }
 }
 

@@ -11,8 +11,9 @@ extension Trainer {
   ///     of the epoch.
   ///   - progress: called after each step.
   /// - Returns: the learning curve, one point an epoch.
-  /// - Throws: `TrainingError` where data do not fit the model or fill no batch, and naming the step and
-  ///   the layer where the loss or a gradient is not finite; the model is as before that step then.
+  /// - Throws: `TrainingError` where `epochs` is negative, data do not fit the model or fill no batch, and
+  ///   naming the step and the layer where the loss or a gradient is not finite, the model being as before
+  ///   that step; `GraphError`, `PlanError` and `FileError` as `TrainingRun.init` and `TrainingRun.run`.
   @discardableResult
   public func run(
     epochs: Int, data: any ImageSource, validation: (any ImageSource)? = nil,

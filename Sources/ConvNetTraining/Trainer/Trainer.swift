@@ -70,7 +70,7 @@ public final class Trainer {
   ///   - loss: what training makes small.
   ///   - optimizer: how parameters follow their gradients.
   ///   - schedule: the learning rate over time.
-  ///   - batchSize: the images of a step.
+  ///   - batchSize: the images of a step, 1...2³¹.
   ///   - seed: what order, augmentation and dropout are drawn from.
   ///   - augmentation: changes of training images.
   ///   - accumulation: the parts a step computes its batch in, and what becomes of their statistics.
@@ -104,6 +104,7 @@ public final class Trainer {
     }
     try augmentation?.check()
     try optimizer.check()
+    try schedule.check()
     try clipping?.check()
     try renormalization.check()
     graph = try loss.added(to: model.graph, isMixed: augmentation?.mixup ?? 0 > 0)
@@ -154,8 +155,9 @@ public final class Trainer {
   ///   - images: float32 `[N, H, W, C]`.
   ///   - labels: int64 `[N]`, or targets float32 of the output's shape for `.meanSquaredError`.
   /// - Returns: the loss before the step.
-  /// - Throws: `TrainingError` naming the step and the layer where the loss or a gradient is not finite;
-  ///   parameters, state and moments are as before then.
+  /// - Throws: `TrainingError` naming the step and the layer where the loss or a gradient is not finite,
+  ///   parameters, state and moments being as before, and for tensors without a first axis; `GraphError` or
+  ///   `PlanError` where shapes or types do not fit, or a layer gets one sample (`.singleSample`).
   @discardableResult
   public func step(images: Tensor, labels: Tensor) throws -> Double {
     guard images.shape.rank >= 1, labels.shape.rank >= 1 else {
@@ -180,6 +182,8 @@ public final class Trainer {
   }
 
   /// How the model, as it is now, does on labelled data: the averaged one where averages are kept.
+  ///
+  /// - Throws: as `Evaluator.init` and `Evaluator.evaluate(_:)`.
   public func evaluate(_ data: any ImageSource) throws -> Evaluation {
     let evaluator = try Evaluator(averagedModel ?? model, loss: loss, lanes: lanes)
     evaluator.loading = loading

@@ -1,3 +1,5 @@
+import ConvNetLAPACK
+
 /// What is wrong with a training's data or options, or why it stopped.
 public struct TrainingError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The kind of mistake, for programs.
@@ -8,7 +10,8 @@ public struct TrainingError: Error, Hashable, Sendable, CustomStringConvertible 
     case invalidOption
     /// Saved state of another network or optimiser.
     case mismatchedState
-    /// A loss or a gradient that is infinite or not a number.
+    /// A loss, gradient, statistic, datum or output that is infinite or not a number, or a matrix that
+    /// cannot be decomposed.
     case notFinite
   }
 
@@ -21,5 +24,14 @@ public struct TrainingError: Error, Hashable, Sendable, CustomStringConvertible 
   public init(_ code: Code, _ description: String) {
     self.code = code
     self.description = description
+  }
+}
+
+extension TrainingError {
+  /// Decomposes a matrix; an error of LAPACK's becomes one that callers can name.
+  static func decomposing<Result>(_ body: () throws -> Result) throws -> Result {
+    do { return try body() } catch let error as LAPACKError {
+      throw TrainingError(.notFinite, error.description)
+    }
   }
 }

@@ -18,7 +18,7 @@ public struct TrainingProgress: Hashable, Sendable {
   public var imagesPerSecond: Double
   /// Seconds until the run ends, judged by the steps so far.
   public var secondsLeft: Double
-  /// Steps of the whole training whose running statistics were not finite and left out.
+  /// Steps of the whole training whose running statistics were left out: not finite, or of too few samples.
   public var rejectedUpdates: Int
   /// The result of validation, at the end of an epoch.
   public var validation: Evaluation?
@@ -52,11 +52,11 @@ public struct EpochReport: Hashable, Sendable, Codable {
   public var epoch: Int
   /// The mean training loss.
   public var loss: Double
-  /// The training accuracy.
+  /// The training accuracy: the part recognised, in 0...1.
   public var accuracy: Double
   /// The validation loss, where there was validation.
   public var validationLoss: Double?
-  /// The validation accuracy, where there was validation.
+  /// The validation accuracy, the part recognised, in 0...1, where there was validation.
   public var validationAccuracy: Double?
   /// The rate of the last step.
   public var learningRate: Double
@@ -66,6 +66,6 @@ public struct EpochReport: Hashable, Sendable, Codable {
   public var imagesPerSecond: Double
   /// Samples learned from; those that did not fill a batch are left out.
   public var samples: Int
-  /// Steps of the whole training whose running statistics were not finite and left out.
+  /// Steps of the whole training whose running statistics were left out: not finite, or of too few samples.
   public var rejectedUpdates: Int
 }

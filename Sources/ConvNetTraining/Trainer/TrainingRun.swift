@@ -110,8 +110,10 @@ public final class TrainingRun {
   ///   - shouldStop: asked after each step; the run can be gone on with afterwards.
   /// - Returns: why the run ended, and the learning curve with the epochs before a resume.
   /// - Throws: `TrainingError` naming step, layer and last checkpoint where the loss or a gradient is not
-  ///   finite, the model being as before that step; `FileError` where images cannot be read or a
-  ///   checkpoint not be written; what `progress` throws.
+  ///   finite, the model being as before that step, and where a step of this run failed before; `FileError`
+  ///   where images cannot be read or a checkpoint not be written; `GraphError` or `PlanError` where the
+  ///   model cannot take the validation images' size, which is met after the first epoch only; what
+  ///   `progress` throws.
   @discardableResult
   public func run(
     progress: (TrainingProgress) throws -> Void = { _ in }, shouldStop: () -> Bool = { false }
