@@ -59,6 +59,24 @@ import Testing
     #expect(throws: TrainingError.self) { try empty.measuredNormalization() }
   }
 
+  @Test func normalizationIsAppliedAsInTraining() throws {
+    let normalization = try Normalization(
+      scale: 0.5, mean: [1, -2], standardDeviation: [0.25, 3])
+    for elementType in [ElementType.float32, .uint8] {
+      let data = try data(elementType)
+      let found = try normalization.applied(to: data.images)
+      #expect(found.shape == data.images.shape)
+      #expect(
+        try found.elements(of: Float.self)
+          == assemble(data, [0, 1], normalization: normalization))
+    }
+    for wrong in [
+      Tensor(zeros: [2, 3]), Tensor(zeros: [2], elementType: .int64), Tensor(zeros: []),
+    ] {
+      #expect(throws: TrainingError.self) { try normalization.applied(to: wrong) }
+    }
+  }
+
   @Test func normalizationStaysWithTheModel() throws {
     var model = try Model(initializing: Network.lenet.graph(), seed: 1)
     #expect(model.normalization == nil)

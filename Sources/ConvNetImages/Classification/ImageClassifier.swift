@@ -27,17 +27,14 @@ public final class ImageClassifier: Sendable {
   public let treatment: ImageTreatment
   private let names: [String]
   private let predictor: Predictor
-  private let factors: [Float]
-  private let offsets: [Float]
 
   /// Makes a model ready.
   ///
   /// - Throws: `TrainingError` where the model has no single input for images, `GraphError` where it
-  ///   cannot be brought into inference form.
+  ///   cannot be brought into inference form, `PlanError` as `Predictor.init`.
   public init(_ model: Model, options: PredictorOptions = PredictorOptions()) throws {
     treatment = try model.imageTreatment()
     names = model.classNames
-    (factors, offsets) = treatment.normalization.coefficients
     let shape = Shape([1] + treatment.preprocessing.shape.dimensions)
     predictor = try Predictor(model.fitting(images: shape), options: options)
   }
@@ -52,19 +49,17 @@ public final class ImageClassifier: Sendable {
 
   /// Tells the class of an image that has the size and channels of the model's input already.
   ///
-  /// - Throws: `TrainingError` where the image is of another shape; `PlanError` or `GraphError` where the
-  ///   model cannot take it or gives something else than one number for each class.
+  /// - Throws: `TrainingError` where the image is of another shape, or the output is not one number for
+  ///   each class (`.invalidData`) or not finite (`.notFinite`); `PlanError` or `GraphError` where the model
+  ///   cannot take the image or has several outputs.
   public func classify(_ image: PixelImage) throws -> [Guess] {
     let wanted = treatment.preprocessing.shape
     let shape: Shape = [image.height, image.width, image.channels]
     guard shape == wanted else {
       throw TrainingError(.invalidData, "the model takes images \(wanted), not \(shape)")
     }
-    let channels = image.channels
-    let pixels = image.bytes.enumerated().map { index, level in
-      factors[index % channels] * Float(level) + offsets[index % channels]
-    }
-    let output = try predictor.predict(Tensor(pixels, shape: Shape([1] + shape.dimensions)))
+    let pixels = Tensor(image.bytes, shape: Shape([1] + shape.dimensions))
+    let output = try predictor.predict(treatment.normalization.applied(to: pixels))
     let scores = output.doubles
     guard names.isEmpty || names.count == scores.count, !scores.isEmpty else {
       throw TrainingError(

@@ -16,8 +16,9 @@ extension Model {
   /// and custom suggest.
   ///
   /// Without metadata an input of one size takes images of this size; where the size is open, it is 224.
-  /// Inputs of 64 pixels and more take the middle of an image, 224 of 256, smaller ones all of it. Three
-  /// channels are normalised by ImageNet's moments, one channel to [0, 1].
+  /// An image's short side becomes 256/224 of the input's longer side, or as long as that where it is below
+  /// 64 pixels, and the middle is cut out: an oblong image loses its ends. Three channels are normalised by
+  /// ImageNet's moments, one channel to [0, 1].
   ///
   /// - Throws: `TrainingError` where the model has no single input for images of one or three channels.
   public func imageTreatment() throws -> ImageTreatment {

@@ -48,6 +48,55 @@ public struct Normalization: Hashable, Sendable {
     return result
   }
 
+  /// Normalises pixels, as training does: what a `Predictor` is given.
+  ///
+  /// - Parameter images: uint8 or float32, as files hold them; channels last, such as `[N, H, W, C]`.
+  /// - Returns: float32 of the same shape.
+  /// - Throws: `TrainingError` where elements are of another type, or channels of another number.
+  public func applied(to images: Tensor) throws -> Tensor {
+    guard [.uint8, .float32].contains(images.elementType),
+      images.shape.dimensions.last == mean.count
+    else {
+      throw TrainingError(
+        .invalidData,
+        "pixels are uint8 or float32 with \(mean.count) channels at the end, not "
+          + "\(images.elementType.rawValue) \(images.shape)")
+    }
+    var result = Tensor(zeros: images.shape)
+    result.withMutableBytes { target in
+      images.withBytes {
+        write($0, of: images.elementType, to: target.assumingMemoryBound(to: Float.self))
+      }
+    }
+    return result
+  }
+
+  /// Normalises pixels of uint8 or float32.
+  package func write(
+    _ pixels: UnsafeRawBufferPointer, of elementType: ElementType,
+    to target: UnsafeMutableBufferPointer<Float>
+  ) {
+    if elementType == .uint8 {
+      write(pixels.assumingMemoryBound(to: UInt8.self), to: target, Float.init)
+    } else {
+      write(pixels.assumingMemoryBound(to: Float.self), to: target) { $0 }
+    }
+  }
+
+  @inline(__always)
+  private func write<Element>(
+    _ pixels: UnsafeBufferPointer<Element>, to target: UnsafeMutableBufferPointer<Float>,
+    _ number: (Element) -> Float
+  ) {
+    let (factors, offsets) = coefficients
+    for channel in factors.indices {
+      let (factor, offset) = (factors[channel], offsets[channel])
+      for i in stride(from: channel, to: target.count, by: factors.count) {
+        target[i] = factor * number(pixels[i]) + offset
+      }
+    }
+  }
+
   /// Factor and offset of each channel: y = factor·x + offset.
   package var coefficients: (factors: [Float], offsets: [Float]) {
     let factors = standardDeviation.map { Float(scale / $0) }
