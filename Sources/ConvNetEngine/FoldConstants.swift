@@ -1,4 +1,4 @@
-public import ConvNetGraph
+package import ConvNetGraph
 
 /// Computes once what a model would compute alike in every run.
 ///
@@ -8,18 +8,18 @@ public import ConvNetGraph
 ///
 /// Proof: operations are functions of their operands, so these give the same bits in every run of a plan;
 /// parameters and statistics do not change in inference.
-public struct FoldConstants: ModelPass {
+package struct FoldConstants: ModelPass {
   /// Makes the pass.
-  public init() {}
+  package init() {}
 
   /// The pass's name in reports.
-  public var name: String { "fold constants" }
+  package var name: String { "fold constants" }
 
-  /// The folded model, for inference.
+  /// The model in inference form with constants computed; a model without any is returned as it is.
   ///
   /// - Throws: `GraphError` or `PlanError` where the model cannot be brought into inference form or the
   ///   engine cannot compute a constant.
-  public func apply(to model: Model) throws -> Model {
+  package func apply(to model: Model) throws -> Model {
     var graph = try ResolveMode(.inference).apply(to: model.graph)
     let constants = Self.constants(of: graph)
     guard !constants.isEmpty else { return model }

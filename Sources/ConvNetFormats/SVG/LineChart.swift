@@ -8,9 +8,9 @@
 /// The same chart gives the same bytes. It stands on a card of its own that follows the reader's light or
 /// dark scheme. What cannot be drawn (a number that is not finite, or not positive on a logarithmic
 /// axis) is a gap in its line.
-public struct LineChart: Sendable {
+package struct LineChart: Sendable {
   /// How numbers become positions.
-  public enum Scale: String, Hashable, Sendable, Codable {
+  package enum Scale: String, Hashable, Sendable, Codable {
     /// Equal differences are equal distances.
     case linear
     /// Equal ratios are equal distances; powers of ten are marked.
@@ -20,16 +20,16 @@ public struct LineChart: Sendable {
   }
 
   /// What is drawn along one direction.
-  public struct Axis: Hashable, Sendable {
+  package struct Axis: Hashable, Sendable {
     /// What the numbers are, with their unit.
-    public var label: String
+    package var label: String
     /// How numbers become positions.
-    public var scale: Scale
+    package var scale: Scale
     /// What is shown, where lines are cut; by default all that the series hold.
-    public var range: ClosedRange<Double>?
+    package var range: ClosedRange<Double>?
 
     /// Makes an axis.
-    public init(_ label: String, scale: Scale = .linear, range: ClosedRange<Double>? = nil) {
+    package init(_ label: String, scale: Scale = .linear, range: ClosedRange<Double>? = nil) {
       self.label = label
       self.scale = scale
       self.range = range
@@ -37,20 +37,20 @@ public struct LineChart: Sendable {
   }
 
   /// A line with its name in the legend.
-  public struct Series: Sendable {
+  package struct Series: Sendable {
     /// What the legend calls it.
-    public var name: String
+    package var name: String
     /// The line's corners, in the order in which they are joined.
-    public var points: [(x: Double, y: Double)]
+    package var points: [(x: Double, y: Double)]
     /// An area behind the line, such as between two percentiles; none where empty.
-    public var band: [(x: Double, lower: Double, upper: Double)]
+    package var band: [(x: Double, lower: Double, upper: Double)]
     /// Whether the line is broken into dashes.
-    public var isDashed: Bool
+    package var isDashed: Bool
     /// The number of the line's colour, for lines that belong together; by default its own place.
-    public var color: Int?
+    package var color: Int?
 
     /// Makes a line.
-    public init(
+    package init(
       _ name: String, points: [(x: Double, y: Double)],
       band: [(x: Double, lower: Double, upper: Double)] = [], isDashed: Bool = false,
       color: Int? = nil
@@ -64,22 +64,22 @@ public struct LineChart: Sendable {
   }
 
   /// What stands over the chart.
-  public var title: String
+  package var title: String
   /// A second, smaller line under the title.
-  public var subtitle: String
+  package var subtitle: String
   /// From left to right.
-  public var x: Axis
+  package var x: Axis
   /// From bottom to top.
-  public var y: Axis
+  package var y: Axis
   /// The lines, of which later ones are drawn over earlier ones.
-  public var series: [Series]
+  package var series: [Series]
   /// The width in pixels, at least 240.
-  public var width: Int
+  package var width: Int
   /// The height in pixels, at least 200.
-  public var height: Int
+  package var height: Int
 
   /// Makes a chart.
-  public init(
+  package init(
     title: String, subtitle: String = "", x: Axis, y: Axis, series: [Series], width: Int = 720,
     height: Int = 420
   ) {
@@ -93,10 +93,10 @@ public struct LineChart: Sendable {
   }
 
   /// The chart as the text of an SVG file.
-  public func svg() -> String { Self.svg([self]) }
+  package func svg() -> String { Self.svg([self]) }
 
   /// Charts one under the other, as the text of one SVG file.
-  public static func svg(_ charts: [LineChart]) -> String {
+  package static func svg(_ charts: [LineChart]) -> String {
     let drawings = charts.enumerated().map { Drawing($0.element, number: $0.offset) }
     let width = drawings.map(\.width).max() ?? 240
     let height = drawings.reduce(0) { $0 + $1.height }
