@@ -121,6 +121,9 @@ public final class Plan: Sendable {
 
   /// Makes a plan for a model in a mode.
   ///
+  /// In training the network also takes the input `random key`, int64 `[2]` = (seed, step), where it has
+  /// dropout, and `renormalization limits`, float32 `[2]` = (r_max, d_max), where a layer renormalises.
+  ///
   /// - Throws: as `init(_:inputShapes:lanes:options:)`.
   public convenience init(
     _ model: Model, mode: ExecutionMode, inputShapes: [String: Shape], lanes: Lanes = .shared,
@@ -211,7 +214,9 @@ public final class Plan: Sendable {
 
   func output(_ name: String) throws -> Port { try port(name, in: outputs, kind: "output") }
 
-  /// The element type and shape of an input.
+  /// The element type and concrete shape of an input.
+  ///
+  /// - Throws: `PlanError` of code `.mismatchedData` where there is no such input.
   public func inputType(_ name: String) throws -> TensorType {
     let port = try input(name)
     return TensorType(port.elementType, port.shape)

@@ -2,13 +2,18 @@
 public struct PlanOptions: Hashable, Sendable {
   /// How batch norm computes its reductions and its scale and shift.
   public enum BatchNormalizationStrategy: String, Hashable, Sendable, CaseIterable {
-    /// Reductions by `sgemv` against ones, scale and shift by `sgemm` with a diagonal matrix.
+    /// Reductions by `sgemv` against ones, scale and shift by `sgemm` with a diagonal matrix; channels-first
+    /// planes by `sdot` and `saxpy`.
     case blas
     /// Register-blocked vector loops.
     case fused
   }
 
   /// The convolution strategy to use wherever it can; nil leaves the choice to the table.
+  ///
+  /// `pointwise`, `depthwise`, `thin`, `winograd` (which `allowsWinograd` does not forbid then), `im2col`, or
+  /// `banded`, which also needs `fusesBands`. Another name makes `Plan.init` throw `PlanError` of code
+  /// `.unknownStrategy`.
   public var convolution: String?
   /// How batch norm computes.
   public var batchNormalization: BatchNormalizationStrategy
@@ -62,11 +67,12 @@ public struct PlanOptions: Hashable, Sendable {
 public struct PlanError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The kind of mistake, for programs.
   public enum Code: String, Sendable, Hashable {
-    /// An operation that the engine cannot run in this form.
+    /// An operation that the engine cannot run in this form, an option below 1, or more memory than the
+    /// machine has.
     case unsupported
     /// One sample per channel: a mini-batch without a variance.
     case singleSample
-    /// Data of another type or shape than planned for.
+    /// Data of another type or shape than planned for, or missing, or of an unknown name.
     case mismatchedData
     /// A strategy name that is not in the table.
     case unknownStrategy

@@ -63,7 +63,7 @@ public final class Predictor: Sendable {
   /// Makes a model ready; plans are made when a shape is first asked for.
   ///
   /// - Throws: `GraphError` where the model cannot be brought into inference form, `PlanError` where an
-  ///   option is below 1.
+  ///   option is below 1 or a constant of the model cannot be computed.
   public init(_ model: Model, options: PredictorOptions = PredictorOptions()) throws {
     for (name, value) in [
       ("maximumConcurrency", options.maximumConcurrency),
@@ -99,8 +99,9 @@ public final class Predictor: Sendable {
   ///   - inputs: all inputs by name; extents that are symbols, such as the batch's, may be any.
   ///   - outputs: the outputs that are wanted; all of them unless given.
   /// - Returns: the outputs by name.
-  /// - Throws: `PlanError` where inputs are missing, unknown or of another type or shape than declared, or
-  ///   outputs unknown; `GraphError` where the network cannot take inputs of such a size.
+  /// - Throws: `PlanError` where inputs are missing, unknown or of another type or shape than declared,
+  ///   outputs are unknown, the engine cannot run the network, or a run needs more memory than the machine
+  ///   has; `GraphError` where the network cannot take inputs of such a size.
   public func predict(
     _ inputs: [String: Tensor], outputs: [String]? = nil
   ) throws -> [String: Tensor] {

@@ -15,6 +15,9 @@ public struct Reference: Sendable {
 
   /// Prepares a model for execution.
   ///
+  /// In training the network also takes the input `random key`, int64 `[2]` = (seed, step), where it has
+  /// dropout, and `renormalization limits`, float32 `[2]` = (r_max, d_max), where a layer renormalises.
+  ///
   /// - Throws: `GraphError` where the mode cannot be resolved.
   public init(_ model: Model, mode: ExecutionMode) throws {
     try self.init(

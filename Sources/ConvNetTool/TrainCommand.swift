@@ -158,7 +158,8 @@ struct TrainCommand: ParsableCommand {
       Output.remark(
         "stopped after \(run.trainer.stepCount) steps, saved in \(outcome.checkpoint ?? ""); go on "
           + "with: convnet train --checkpoints \(run.checkpoints?.path ?? "") --resume"
-          + (save.map { " --save \($0)" } ?? "") + (logOptions.log.map { " --log \($0)" } ?? ""))
+          + (save.map { " --save \($0)" } ?? "") + (logOptions.log.map { " --log \($0)" } ?? "")
+          + (kernelOptions.kernels == "automatic" ? "" : " --kernels \(kernelOptions.kernels)"))
       throw ExitCode(Interruption.status)
     }
     return (last, failure)

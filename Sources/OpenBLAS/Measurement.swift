@@ -4,7 +4,7 @@ extension BLAS {
   /// Multiplies two square matrices of `size` on the calling thread, once to warm up and then
   /// `runs` times, and returns the best: on a shared machine the best is what the kernels can do.
   /// To learn the speed of other kernels, call this in a child process with OPENBLAS_CORETYPE set
-  /// to their name.
+  /// to their name. A size outside 1...16384, or fewer than 1 run, stops the program.
   public static func measureGigaflops(size: Int = 2048, runs: Int = 3) -> Double {
     guard size >= 1, size <= 16384, runs >= 1 else {
       stop("BLAS.measureGigaflops: cannot run \(runs) times at size \(size).")

@@ -37,7 +37,7 @@ public struct ThreadBudget: Sendable, Equatable {
 
   /// The number a caller asked for instead of the limits.
   ///
-  /// Throws ``ThreadBudgetError`` unless it is in ``allowed``.
+  /// - Throws: `ThreadBudgetError` unless it is in `allowed`.
   public init(lanes: Int) throws {
     guard Self.allowed.contains(lanes) else {
       throw ThreadBudgetError(

@@ -56,7 +56,8 @@ extension BLAS {
     /// A view of `rows × columns` elements of a buffer, its rows `leadingDimension` (else
     /// `columns`) apart.
     ///
-    /// Stops when the buffer is too small.
+    /// Stops when the buffer is too small, a size is negative, the leading dimension is 0 or below
+    /// `columns`, or a size is beyond BLAS's integers.
     public init(
       _ buffer: UnsafeBufferPointer<Element>, rows: Int, columns: Int,
       leadingDimension: Int? = nil
@@ -111,7 +112,8 @@ extension BLAS {
     /// A view of `rows × columns` elements of a buffer, its rows `leadingDimension` (else
     /// `columns`) apart.
     ///
-    /// Stops when the buffer is too small.
+    /// Stops when the buffer is too small, a size is negative, the leading dimension is 0 or below
+    /// `columns`, or a size is beyond BLAS's integers.
     public init(
       _ buffer: UnsafeMutableBufferPointer<Element>, rows: Int, columns: Int,
       leadingDimension: Int? = nil
@@ -148,7 +150,8 @@ extension BLAS {
 
     /// A view of `count` elements (all that fit, unless given) of a buffer, `stride` apart.
     ///
-    /// Stops when the buffer is too small.
+    /// Stops when the buffer is too small, `count` is negative, `stride` is below 1, or one of them is
+    /// beyond BLAS's integers.
     public init(_ buffer: UnsafeBufferPointer<Element>, count: Int? = nil, stride: Int = 1) {
       self.count = count ?? (buffer.count + max(1, stride) - 1) / max(1, stride)
       self.stride = stride
@@ -175,7 +178,8 @@ extension BLAS {
 
     /// A view of `count` elements (all that fit, unless given) of a buffer, `stride` apart.
     ///
-    /// Stops when the buffer is too small.
+    /// Stops when the buffer is too small, `count` is negative, `stride` is below 1, or one of them is
+    /// beyond BLAS's integers.
     public init(_ buffer: UnsafeMutableBufferPointer<Element>, count: Int? = nil, stride: Int = 1) {
       self.count = count ?? (buffer.count + max(1, stride) - 1) / max(1, stride)
       self.stride = stride

@@ -23,8 +23,10 @@ func kernels() {
   print(report.core)
 }
 
-func prediction(_ images: Tensor) throws -> Tensor {
-  let predictor = try Predictor(ModelFile.load("fashion.safetensors"))
+func prediction(_ pixels: Tensor) throws -> Tensor {
+  let model = try ModelFile.load("fashion.safetensors")
+  let predictor = try Predictor(model)
+  let images = try model.normalization?.applied(to: pixels) ?? pixels
   let logits = try predictor.predict(images)
   return logits
 }
@@ -98,8 +100,9 @@ func files(_ model: Model) throws -> [Model] {
 }
 
 func training(
-  _ model: Model, _ train: TrainingData, _ test: TrainingData, _ bar: ProgressBar
+  _ model: Model, _ train: TrainingData, _ test: TrainingData
 ) throws -> Trainer {
+  let bar = ProgressBar()
   let trainer = try Trainer(
     model: model, loss: .softmaxCrossEntropy(labelSmoothing: 0.1),
     optimizer: .sgd(SGD(learningRate: 0.1, nesterov: true, weightDecay: .coupled(5e-4))),

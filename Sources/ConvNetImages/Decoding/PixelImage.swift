@@ -9,7 +9,8 @@ public struct PixelImage: Hashable, Sendable {
   /// `height · width · channels` levels from 0 to 255, the top row first.
   public let bytes: [UInt8]
 
-  /// Makes an image of bytes; their number has to be `height · width · channels`.
+  /// Makes an image of `height · width · channels` bytes with 1 or 3 channels; anything else stops the
+  /// program.
   public init(height: Int, width: Int, channels: Int, bytes: [UInt8]) {
     guard height > 0, width > 0, channels == 1 || channels == 3 else {
       fatalError("There is no image of \(height) × \(width) pixels with \(channels) channels.")
@@ -27,7 +28,9 @@ public struct PixelImage: Hashable, Sendable {
   /// Bytes of a row.
   var rowCount: Int { width * channels }
 
-  /// The part below and to the right of a pixel; it has to lie inside.
+  /// The part below and to the right of a pixel.
+  ///
+  /// A part that is empty or does not lie inside stops the program.
   public func cropped(top: Int, left: Int, height: Int, width: Int) -> PixelImage {
     guard top >= 0, left >= 0, height > 0, width > 0, top <= self.height - height,
       left <= self.width - width
@@ -46,6 +49,8 @@ public struct PixelImage: Hashable, Sendable {
   }
 
   /// The middle; odd margins are rounded to even, as torchvision's CenterCrop does.
+  ///
+  /// A part that is empty or larger than the image stops the program.
   public func centreCropped(height: Int, width: Int) -> PixelImage {
     func margin(_ all: Int, _ part: Int) -> Int {
       Int((Double(all - part) / 2).rounded(.toNearestOrEven))

@@ -32,7 +32,8 @@ public struct ImageFolder: ImageSource {
   ///   - preprocessing: the size and channels of images.
   ///   - crop: what a training draws of each image.
   ///   - unreadable: what becomes of files that cannot be read.
-  /// - Throws: `FileError` where a folder cannot be read, there are no classes, or a class is empty.
+  /// - Throws: `FileError` where a folder cannot be read, there are no classes, or a class is empty;
+  ///   `TrainingError` where `crop` is outside its range.
   public init(
     _ path: String, preprocessing: ImagePreprocessing,
     crop: RandomResizedCrop = RandomResizedCrop(), unreadable: UnreadablePolicy = .error
@@ -94,6 +95,10 @@ public struct ImageFolder: ImageSource {
   public func path(of sample: Int) -> String { FolderListing.shown(files.path(sample)) }
 
   /// Reads and decodes one image, and calls a closure with its pixels.
+  ///
+  /// - Throws: what `body` throws, and `FileError` where the file cannot be read. With the policy `.skip` it
+  ///   is `UnreadableSample` where there is no epoch; in an epoch another image of the class is read, and
+  ///   `FileError` says that none can be.
   public func withPixels<Result>(
     of sample: Int, in epoch: EpochKey?, _ body: (UnsafeRawBufferPointer) throws -> Result
   ) throws -> Result {

@@ -3,10 +3,10 @@ public import ConvNetTraining
 
 /// The parts of a folder of photographs: what to learn from, and what to measure a model on.
 ///
-/// A folder with a folder `train` and one of `val`, `valid`, `validation` and `test`, each with a folder
-/// for each class, is taken as it is. Any other has the classes themselves, and so may `train` alone: then
-/// a part of the images is kept for validation, chosen by a hash of each file's path, so that a file stays
-/// where it is when others come or go.
+/// A folder with a folder `train`, one of `val`, `valid` and `validation`, and perhaps `test`, each with a
+/// folder for each class, is taken as it is. Where `train` stands alone or with `test` only, or the folder
+/// has the classes themselves, a part of the images to learn from is kept for validation, chosen by a hash
+/// of each file's path, so that a file stays where it is when others come or go.
 public struct ImageFolderSplits: Sendable {
   /// What to learn from; nil where all images are for validation.
   public let train: ImageFolder?
@@ -33,8 +33,8 @@ public struct ImageFolderSplits: Sendable {
   ///   - share: the part of the images that is kept for validation where no folder is there for it,
   ///     0 to 1.
   /// - Throws: `FileError` where a folder cannot be read, has no classes or an empty one, or where the
-  ///   parts have classes that training does not know; `TrainingError` where `share` is outside its range
-  ///   or leaves a part without images.
+  ///   parts have classes that training does not know; `TrainingError` where `share` or `crop` is outside
+  ///   its range, or `share` leaves a part without images.
   public init(
     _ path: String, preprocessing: ImagePreprocessing,
     crop: RandomResizedCrop = RandomResizedCrop(), unreadable: UnreadablePolicy = .error,

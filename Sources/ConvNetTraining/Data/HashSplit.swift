@@ -56,7 +56,8 @@ extension TrainingData {
   /// - Parameters:
   ///   - validation: the part that is set aside, between 0 and 1.
   ///   - seed: what the choice is drawn from.
-  /// - Throws: `TrainingError` where one of the parts would be empty.
+  /// - Throws: `TrainingError` where `validation` is not between 0 and 1, or one of the parts would be
+  ///   empty.
   public func split(
     validation: Double, seed: UInt64 = 0
   ) throws -> (training: TrainingData, validation: TrainingData) {

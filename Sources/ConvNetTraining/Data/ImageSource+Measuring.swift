@@ -4,6 +4,9 @@ import Synchronization
 
 extension ImageSource {
   /// Measures a sample of 1024 images spread evenly over the set.
+  ///
+  /// - Throws: `TrainingError` where there are no pixels, or pixels that are not finite; `FileError` where
+  ///   an image cannot be read.
   public func measuredNormalization() throws -> Normalization {
     try measuredNormalization(samples: 1024)
   }

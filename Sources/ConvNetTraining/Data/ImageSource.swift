@@ -85,7 +85,8 @@ extension ImageSource {
   /// Nothing but labels, number and size.
   public var identity: String { "" }
 
-  /// Images of channels that files have are made smaller or larger as a whole.
+  /// By default the short side becomes the longer side of `imageShape`, whose extents are cut out of the
+  /// middle; nil where files have no such images, as with neither 1 nor 3 channels.
   public var preprocessing: ImagePreprocessing? {
     let shape = imageShape
     return try? ImagePreprocessing(
@@ -123,6 +124,8 @@ extension TrainingData: ImageSource {
   public var isInMemory: Bool { true }
 
   /// Calls a closure with the pixels of one sample.
+  ///
+  /// - Throws: what `body` throws.
   public func withPixels<Result>(
     of sample: Int, in epoch: EpochKey?, _ body: (UnsafeRawBufferPointer) throws -> Result
   ) throws -> Result {

@@ -45,6 +45,8 @@ public struct ImageSubset: ImageSource {
   }
 
   /// Calls a closure with the pixels of one sample.
+  ///
+  /// - Throws: as the other source does.
   public func withPixels<Result>(
     of sample: Int, in epoch: EpochKey?, _ body: (UnsafeRawBufferPointer) throws -> Result
   ) throws -> Result {

@@ -23,9 +23,10 @@ public final class Evaluator {
   ///   - model: a classifier with an output named `output`, `[N, classes]`.
   ///   - loss: which loss to measure; label smoothing is left out.
   ///   - batchSize: how many images are computed together; the result does not depend on it but for
-  ///     rounding.
+  ///     rounding, and for layers without running statistics, which normalise with the batch's own.
   ///   - lanes: the threads that compute.
-  /// - Throws: `GraphError` or `TrainingError` where the model is no classifier.
+  /// - Throws: `GraphError` or `TrainingError` where the model is no classifier; `TrainingError` where
+  ///   `batchSize` is below 1.
   public init(
     _ model: Model, loss: Loss = .softmaxCrossEntropy(), batchSize: Int = 100,
     lanes: Lanes = .shared
@@ -46,8 +47,10 @@ public final class Evaluator {
   ///
   /// Samples that their source leaves out as unreadable are not counted.
   ///
-  /// - Throws: `TrainingError` where the data do not fit the model; `FileError` or whatever else the
-  ///   source throws where an image cannot be read.
+  /// - Throws: `TrainingError` where the data have other classes than the model or other channels than its
+  ///   normalisation, or a number of `loading` is below 1; `GraphError` or `PlanError` where the model
+  ///   cannot take images of their size; `FileError` or whatever else the source throws where an image
+  ///   cannot be read.
   public func evaluate(_ data: any ImageSource) throws -> Evaluation {
     try ports.check(data)
     let assembler = try BatchAssembler(data: data, normalization: model.normalization)

@@ -2,8 +2,10 @@ package import ConvNetGraph
 
 /// What training makes small: a scalar, the mean over the samples of a batch.
 public enum Loss: Hashable, Sendable {
-  /// −Σ q·log softmax(logits), q = (1 − s)·onehot(label) + s/K, with s the label smoothing (Szegedy et
-  /// al. 2016, section 7). Labels are int64 `[N]`.
+  /// −Σ q·log softmax(logits), q = (1 − s)·onehot(label) + s/K, with s the label smoothing, in 0..<1
+  /// (Szegedy et al. 2016, section 7).
+  ///
+  /// Labels are int64 `[N]`.
   case softmaxCrossEntropy(labelSmoothing: Double = 0)
   /// The mean of (output − target)² over all elements. Targets are float32 of the output's shape; class
   /// labels become one-hot rows.

@@ -8,7 +8,7 @@ extension TrainingLog {
   /// - Parameters:
   ///   - data: what it learns from.
   ///   - trainer: what learns.
-  ///   - count: how many images at most.
+  ///   - count: how many images at most; a negative number stops the program.
   /// - Throws: `FileError` where an image cannot be read, or the file not be written.
   public func record(
     samplesOf data: any ImageSource, for trainer: Trainer, count: Int = 64

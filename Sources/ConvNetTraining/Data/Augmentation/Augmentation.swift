@@ -11,25 +11,27 @@
 public struct Augmentation: Hashable, Sendable {
   /// Whether every second image is mirrored, left to right.
   public var horizontalFlip: Bool
-  /// An image moves by up to so many pixels in each direction; black comes in at the edges.
+  /// An image moves by up to so many pixels in each direction, at most 65 536; black comes in at the edges.
   public var shift: Int
   /// An image turns about its centre by up to so many degrees either way, at most 180.
   public var rotation: Double
   /// An image moves by up to this part of its height and width, at most 1, by fractions of pixels too.
   public var translation: Double
-  /// An image grows or shrinks by up to a factor 1 + zoom, one as likely as the other.
+  /// An image grows or shrinks by up to a factor 1 + zoom, one as likely as the other; in 0...9.
   public var zoom: Double
   /// Changes of brightness, contrast and colour.
   public var colorJitter: ColorJitter?
   /// A rectangle that is made unrecognisable.
   public var randomErasing: RandomErasing?
-  /// The α of mixup; 0 leaves it out.
+  /// The α of mixup, in 10⁻⁶...10⁶; 0 leaves it out.
   ///
   /// An image and its label are mixed with those of the next image of the batch, λ ~ Beta(α, α) (Zhang
   /// et al. 2018). The accuracy of training counts its own label.
   public var mixup: Double
 
   /// Makes a choice of changes.
+  ///
+  /// Numbers outside their range are refused by whoever takes the choice, with `TrainingError`.
   public init(
     horizontalFlip: Bool = false, shift: Int = 0, rotation: Double = 0, translation: Double = 0,
     zoom: Double = 0, colorJitter: ColorJitter? = nil, randomErasing: RandomErasing? = nil,

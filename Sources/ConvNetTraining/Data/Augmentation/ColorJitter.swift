@@ -20,6 +20,8 @@ public struct ColorJitter: Hashable, Sendable {
   public var hue: Double
 
   /// Makes a choice of changes.
+  ///
+  /// Numbers outside their range are refused by whoever takes the choice, with `TrainingError`.
   public init(
     brightness: Double = 0, contrast: Double = 0, saturation: Double = 0, hue: Double = 0
   ) {
@@ -47,6 +49,8 @@ public struct ColorJitter: Hashable, Sendable {
 
 extension ColorJitter: Codable {
   /// Reads a choice of changes; what is missing is off.
+  ///
+  /// - Throws: `DecodingError`, or `TrainingError` where a number is outside its range.
   public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     self.init(

@@ -3,7 +3,9 @@ import Glibc
 
 /// A rectangle of an image, at a random place, of a random size and shape, is overwritten.
 ///
-/// This is random erasing (Zhong et al. 2017, algorithm 1); it comes after normalisation.
+/// This is random erasing (Zhong et al. 2017, algorithm 1) but for two things: the ratio is drawn evenly on
+/// a logarithmic scale, and where none of ten rectangles fits, the image stays as it is. It comes after
+/// normalisation.
 public struct RandomErasing: Hashable, Sendable {
   /// What a rectangle is overwritten with.
   public enum Fill: Hashable, Sendable {
@@ -19,12 +21,15 @@ public struct RandomErasing: Hashable, Sendable {
   public var probability: Double
   /// The smallest and largest part of the area that is lost, within 0...1.
   public var area: ClosedRange<Double>
-  /// The smallest and largest ratio of its height to its width; drawn evenly on a logarithmic scale.
+  /// The smallest and largest ratio of its height to its width, within 10⁻³...10³.
   public var ratio: ClosedRange<Double>
   /// What it is overwritten with.
   public var fill: Fill
 
-  /// Makes a choice; the defaults are those of the paper.
+  /// Makes a choice; the default probability, area and ratio are the paper's, which fills with random
+  /// values.
+  ///
+  /// Numbers outside their range are refused by whoever takes the choice, with `TrainingError`.
   public init(
     probability: Double = 0.5, area: ClosedRange<Double> = 0.02...0.4,
     ratio: ClosedRange<Double> = 0.3...(1 / 0.3), fill: Fill = .mean
@@ -115,7 +120,9 @@ public struct RandomErasing: Hashable, Sendable {
 extension RandomErasing: Codable {
   private enum CodingKeys: String, CodingKey { case probability, area, ratio, fill }
 
-  /// Reads a choice; what is missing is as in the paper.
+  /// Reads a choice; what is missing has the default of `init(probability:area:ratio:fill:)`.
+  ///
+  /// - Throws: `DecodingError`, or `TrainingError` where a number is outside its range.
   public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     let standard = RandomErasing()
@@ -132,6 +139,9 @@ extension RandomErasing: Codable {
 
 extension RandomErasing.Fill: Codable {
   /// Reads “mean”, “noise” or a number.
+  ///
+  /// - Throws: `DecodingError` where there is neither a number nor a word, `TrainingError` where it is
+  ///   another word.
   public init(from decoder: any Decoder) throws {
     let value = try decoder.singleValueContainer()
     if let number = try? value.decode(Double.self) {
@@ -148,6 +158,8 @@ extension RandomErasing.Fill: Codable {
   }
 
   /// Writes “mean”, “noise” or a number.
+  ///
+  /// - Throws: `EncodingError` as the encoder throws it.
   public func encode(to encoder: any Encoder) throws {
     var value = encoder.singleValueContainer()
     switch self {
