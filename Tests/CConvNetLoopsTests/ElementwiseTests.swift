@@ -192,6 +192,14 @@ extension LoopTests {
         cnl_map(Int32(f.rawValue), 1, 0, y.pointer, Buffer(values).pointer, values.count)
         return y.values
       }
+      // At the kink the slope from the left, as the reference has it.
+      let (zero, one) = (
+        Buffer([Float](repeating: 0, count: 19)), Buffer([Float](repeating: 1, count: 19))
+      )
+      let slopes = Buffer(count: 19)
+      cnl_map_derivative(
+        Int32(CNL_ELU.rawValue), 0.5, 0, slopes.pointer, one.pointer, zero.pointer, 19)
+      #expect(slopes.values == [Float](repeating: 0.5, count: 19))
       let infinity = Float.infinity
       #expect(
         results(CNL_EXP, [infinity, -infinity, 0, 88.8, -104, 1000, -1000])

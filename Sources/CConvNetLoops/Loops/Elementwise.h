@@ -121,7 +121,7 @@ static void map_derivative(
     DERIVATIVE_LOOP(((v * a + b <= zero) | (v * a + b >= one)) ? zero : splat(a));
   case CNL_HARD_SWISH:
     DERIVATIVE_LOOP(v <= -3.0f ? zero : (v >= 3.0f ? one : v * (1.0f / 3) + 0.5f));
-  case CNL_ELU: DERIVATIVE_LOOP(v < zero ? a * exponential(v) : one);
+  case CNL_ELU: DERIVATIVE_LOOP(v <= zero ? a * exponential(v) : one);
   case CNL_GELU: DERIVATIVE_LOOP(gelu_derivative(v));
   case CNL_ERF: DERIVATIVE_LOOP(1.128379167f * exponential(-v * v));
   case CNL_GELU_TANH: DERIVATIVE_LOOP(gelu_tanh_derivative(v));

@@ -30,8 +30,8 @@ extension Graph.Value {
   /// have no β: b does its work. In the first step h·Wh and σ(f)·c are 0 and left out, so that nothing
   /// constant is normalised.
   ///
-  /// Parameters: `input.weight` `[C, 4·units]`, `hidden.weight` `[units, 4·units]` and `bias` `[4·units]`, the
-  /// gates in the order f, i, o, g. With batch norm `input_norm.weight`, `hidden_norm.weight` (γ,
+  /// Parameters: `input.weight` `[C, 4·units]`, `hidden.weight` `[units, 4·units]` and `bias` `[4·units]`,
+  /// the gates in the order f, i, o, g. With batch norm `input_norm.weight`, `hidden_norm.weight` (γ,
   /// `[4·units]`), `cell_norm.weight` and `cell_norm.bias` (`[units]`), and as state running statistics. With
   /// `.perStep` these are of the input's product `[T·4·units]` and, numbered by time step, of the hidden
   /// state's product `[4·units]` and of the cell `[units]`; with `.shared` there is one set each, `[4·units]`
@@ -39,7 +39,7 @@ extension Graph.Value {
   /// `model.settingRecurrentScales(to: 0.1)`.
   ///
   /// - Parameters:
-  ///   - units: the extent of the hidden state and of the cell.
+  ///   - units: the extent of the hidden state and of the cell; like the time steps up to 2²⁰.
   ///   - batchNormalization: how the three places are normalised; not at all by default.
   ///   - statistics: whose running statistics are kept.
   ///   - forgetBias: added to f; 1 lets cells remember at first (Jozefowicz et al. 2015).

@@ -8,7 +8,8 @@ public struct Model: Sendable {
   ///
   /// Of a layer with batch norm these are `running_mean` and `running_var`, float32 `[C]`, and
   /// `num_batches_tracked`, int64 `[]`, behind the layer's name and a point; decorrelated batch norm has
-  /// `running_cov`, float32 `[C, g]`, in place of `running_var`.
+  /// `running_cov`, float32 `[C, g]`, in place of `running_var`. Networks from ONNX keep the names of the
+  /// statistics in the file.
   public private(set) var state: [String: Tensor]
   /// Free text that is saved along: class names, preprocessing, provenance.
   public var metadata: [String: String]

@@ -66,8 +66,8 @@ extension PixelImage {
   /// Resized in proportion until the shorter side has `side` pixels; the longer one is cut down to
   /// whole pixels, as torchvision's Resize does.
   ///
-  /// - Throws: `TrainingError` where `side` is below 1, or the longer side would pass 65 536 pixels, as it does
-  ///   for an image of a few kilobytes whose sides differ enough.
+  /// - Throws: `TrainingError` where `side` is below 1, or the longer side would pass 65 536 pixels, as it
+  ///   does for an image of a few kilobytes whose sides differ enough.
   public func resized(
     shortSide side: Int, filter: ResamplingFilter = .bilinear
   ) throws -> PixelImage {
