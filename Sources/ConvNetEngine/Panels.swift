@@ -196,17 +196,33 @@ struct PanelProduct: Sendable {
             accumulates: k > 0, c: target, ldc: ldc)
           k += part
         } while k < depth
-        if finishes {
-          if let residual {
-            cnl_bias_add_clamp(
-              target, ldc, bias + column, residual + row * ldc + column, ldc, low, high, count,
-              width)
-          } else {
-            cnl_bias_clamp(target, ldc, bias + column, low, high, count, width)
-          }
-        }
+        finish(
+          column..<column + width, rows: count, c: c + row * ldc, ldc: ldc, bias: bias,
+          residual: residual.map { $0 + row * ldc })
         row += count
       }
+    }
+  }
+
+  /// Does what comes after the sums of some rows: bias, residual, clamp.
+  ///
+  /// - Parameters:
+  ///   - columns: which columns of the result.
+  ///   - rows: how many rows.
+  ///   - c: the result from its first column; `ldc` floats from row to row.
+  ///   - bias: `columns` floats.
+  ///   - residual: added, laid out as `c`; nil for none.
+  func finish(
+    _ columns: Range<Int>, rows: Int, c: UnsafeMutablePointer<Float>, ldc: Int,
+    bias: UnsafePointer<Float>, residual: UnsafePointer<Float>?
+  ) {
+    guard finishes else { return }
+    let (column, width) = (columns.lowerBound, columns.count)
+    if let residual {
+      cnl_bias_add_clamp(
+        c + column, ldc, bias + column, residual + column, ldc, low, high, rows, width)
+    } else {
+      cnl_bias_clamp(c + column, ldc, bias + column, low, high, rows, width)
     }
   }
 }

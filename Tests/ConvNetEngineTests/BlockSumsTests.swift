@@ -20,6 +20,8 @@ import Testing
     Case(strategy: "pointwise", input: [9, 10, 10, 3], filter: [1, 1, 70]),
     Case(strategy: "im2col", input: [3, 30, 20, 4], filter: [3, 3, 6], groups: 2),
     Case(strategy: "im2col", input: [2, 6, 5, 7], filter: [3, 3, 130]),
+    Case(strategy: "direct", input: [3, 30, 20, 4], filter: [3, 3, 70]),
+    Case(strategy: "direct", input: [9, 7, 9, 5], filter: [3, 3, 17]),
     Case(strategy: "winograd", input: [6, 27, 31, 3], filter: [3, 3, 5]),
     Case(strategy: "winograd", input: [1, 11, 13, 3], filter: [3, 3, 66]),
     Case(strategy: "depthwise", input: [2, 9, 11, 37], filter: [3, 3, 37], groups: 37),
@@ -75,7 +77,9 @@ import Testing
   }
 
   /// Mean/deviation of 10⁶, a constant channel, first rows far from all others; products with 1 are exact.
-  @Test(arguments: ["pointwise", "im2col"]) func difficultMoments(_ strategy: String) throws {
+  @Test(arguments: ["pointwise", "direct", "im2col"]) func difficultMoments(_ strategy: String)
+    throws
+  {
     let c = Case(strategy: strategy, input: [3, 20, 20, 3], filter: [1, 1, 3])
     let rows = 3 * 20 * 20
     var values = TestData.uniform([rows, 3], in: -2...2, seed: 53).floats

@@ -92,13 +92,30 @@ import Testing
       input: [2, 2, 2, 6], kernel: [3, 3], stride: [2, 2],
       padding: .explicit(top: 1, bottom: 1, left: 1, right: 1), filters: 5),
     Geometry(input: [1, 3, 2, 5], kernel: [3, 5], dilation: [4, 2], filters: 7, bias: false),
+    // Direct: lines of all lengths at several strides, bands of rows, single columns at the edges, taps far
+    // apart, several panels, few columns, images of one row.
+    Geometry(input: [2, 13, 17, 5], kernel: [3, 3], stride: [2, 2], filters: 20),
+    Geometry(input: [3, 28, 28, 16], kernel: [3, 3], stride: [2, 2], filters: 33, bias: false),
+    Geometry(input: [1, 61, 47, 6], kernel: [3, 3], stride: [2, 2], filters: 130),
+    Geometry(input: [1, 33, 34, 3], kernel: [5, 5], stride: [1, 2], filters: 17),
+    Geometry(input: [2, 19, 21, 5], kernel: [5, 5], filters: 40),
+    Geometry(
+      input: [1, 24, 31, 2], kernel: [3, 3], stride: [2, 3], dilation: [2, 2], filters: 8),
+    Geometry(input: [1, 17, 40, 7], kernel: [7, 7], stride: [2, 2], filters: 50),
+    Geometry(input: [4, 14, 16, 9], kernel: [1, 1], stride: [2, 2], filters: 70),
+    Geometry(
+      input: [2, 9, 14, 4], kernel: [4, 2], stride: [2, 2],
+      padding: .explicit(top: 3, bottom: 2, left: 0, right: 5), filters: 66),
+    Geometry(input: [2, 1, 45, 6], kernel: [1, 9], stride: [1, 2], filters: 12),
     // The filter's gradient from many tiles: chunks of them in spans; blocks for many units.
     Geometry(input: [5, 54, 61, 2], kernel: [3, 3], filters: 5, bias: false),
     Geometry(input: [1, 1, 970, 1], kernel: [3, 3], filters: 257, bias: false),
   ]
 
   @Test(arguments: geometries) func agreesWithTheReference(_ geometry: Geometry) throws {
-    let strategies: [String?] = [nil, "pointwise", "depthwise", "thin", "winograd", "im2col"]
+    let strategies: [String?] = [
+      nil, "pointwise", "depthwise", "thin", "winograd", "direct", "im2col",
+    ]
     for parameters in [[], [1, 2]] as [Set<Int>] {
       try checkOperation(
         .convolution(geometry.operation), geometry.operands(seed: 1),

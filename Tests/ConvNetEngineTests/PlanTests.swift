@@ -115,7 +115,9 @@ import Testing
     let graph = try Graph(input: .image(height: 6, width: 6, channels: 4)) {
       $0.convolution(8, kernel: 1)
     }
-    for (name, step) in [("pointwise", "Pointwise"), ("thin", "Thin"), ("im2col", "Im2col")] {
+    for (name, step) in [
+      ("pointwise", "Pointwise"), ("thin", "Thin"), ("direct", "Direct"), ("im2col", "Im2col"),
+    ] {
       let plan = try Plan(
         graph, inputShapes: ["input": [1, 6, 6, 4]], lanes: TestLanes.all[0],
         options: PlanOptions(convolution: name))
@@ -134,7 +136,7 @@ import Testing
       #expect(plan.convolutionChoices[0].chosen == name)
       #expect(
         plan.convolutionChoices[0].declined.map(\.strategy)
-          == ["pointwise", "depthwise", "thin", "winograd"].filter { $0 != name })
+          == ["pointwise", "depthwise", "thin", "winograd", "direct"].filter { $0 != name })
     }
   }
 

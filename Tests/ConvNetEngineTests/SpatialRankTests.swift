@@ -34,7 +34,7 @@ import Testing
       let operands = operands(filter: filter, biases: biases)
       try checkOperation(
         operation, operands, parameters: [1, 2],
-        options: [nil, "im2col", "winograd"].map { PlanOptions(convolution: $0) })
+        options: [nil, "direct", "im2col", "winograd"].map { PlanOptions(convolution: $0) })
       try checkOperation(operation, Array(operands.prefix(2)))
     }
   }

@@ -64,6 +64,7 @@ import Testing
       $0.convolution(16, kernel: 3, bias: false).batchNormalization().relu()
         .convolution(16, kernel: 3, bias: false).batchNormalization().relu()
         .depthwiseConvolution(kernel: 3, bias: false).batchNormalization().map(.relu6)
+        .convolution(16, kernel: 5, bias: false).batchNormalization().relu()
         .convolution(24, kernel: 1, bias: false).batchNormalization().relu()
         .convolution(16, kernel: 3, stride: 2, bias: false).batchNormalization().relu()
         .dropout(0.25).flatten().dense(3)
@@ -76,7 +77,9 @@ import Testing
       step, inputShapes: [:], options: PlanOptions(keepsPackedWeights: false)
     ).convolutionChoices.map(\.chosen)
     #expect(
-      Set(strategies).isSuperset(of: ["thin", "winograd", "depthwise", "pointwise", "im2col"]),
+      Set(strategies).isSuperset(of: [
+        "thin", "winograd", "depthwise", "pointwise", "direct", "im2col",
+      ]),
       "\(strategies)")
 
     let one = try train(graph, data: data, batchSize: 6, steps: 50)

@@ -24,6 +24,7 @@
 #include "BatchCoefficients.h"
 #include "Window.h"
 #include "Convolution.h"
+#include "LineProduct.h"
 #include "PanelProduct.h"
 #include "Depthwise.h"
 #include "DepthwiseInput.h"

@@ -241,6 +241,17 @@ typedef struct {
 void cnl_transposed_product(
     float *c, long cRow, const cnl_operands *now, const cnl_operands *next, long rows, long depth,
     long columns, int accumulates);
+/// `count` elements of a row of A, `a` behind its beginning, that meet the rows of B from `b` on.
+typedef struct {
+  long a, b, count;
+} cnl_segment;
+/// c = a·b of every line, c[lines][rows][columns], 64 columns or fewer: sums over the segments in their
+/// order, one chain of fused products for each element where the instruction set can. Without
+/// segments c is 0.
+void cnl_line_products(
+    float *c, long cLine, long cRow, const float *a, long aLine, long aRow,
+    const cnl_segment *segments, long count, const float *b, long bRow, long lines, long rows,
+    long columns);
 /// rows[i] = where the pixel lies that one tap of output pixel first + i reads, `zeros` if outside.
 void cnl_pixel_rows(
     const float **rows, const float *x, const float *zeros, const cnl_window *w, long tap,

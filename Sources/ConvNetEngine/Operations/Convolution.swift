@@ -13,7 +13,8 @@ extension PlanCompiler {
     let bias = biasIndex.map { input($0) } ?? zeros(whole.filters)
     let residual = epilogue.residual.map { input($0) }
     let strategy = ConvolutionStrategy.choose(whole, options: options)
-    let shape = strategy == .im2col ? ConvolutionShape(trimming: whole) : whole
+    let trims = strategy == .im2col || strategy == .direct
+    let shape = trims ? ConvolutionShape(trimming: whole) : whole
     choices.append(
       ConvolutionChoice(
         layer: node.name, chosen: strategy.rawValue,
@@ -32,6 +33,21 @@ extension PlanCompiler {
         PointwiseConvolution(
           rows: rows, product: product, x: x, packed: packed, bias: bias, residual: residual,
           sums: sums, y: y),
+        reads: reads + [packed] + sums.reads, writes: [y] + sums.writes)
+    case .direct:
+      let packed = packedFilter(shape, of: node.inputs[1])
+      let cuts = DirectConvolution.Cuts(
+        images: shape.images, height: shape.outputHeight, width: shape.outputWidth, rowStep: 1,
+        panels: product.panelCount)
+      let sums = blockSums(counts: cuts.counts)
+      let y = try output()
+      let line = LineConvolution(
+        vertical: shape.vertical, horizontal: shape.horizontal, channels: shape.channels,
+        target: (0, 1, shape.outputWidth), packedOffset: 0)
+      emit(
+        DirectConvolution(
+          parts: [line], product: product, cuts: cuts, x: x, packed: packed, bias: bias,
+          residual: residual, sums: sums, y: y),
         reads: reads + [packed] + sums.reads, writes: [y] + sums.writes)
     case .im2col:
       let packed = packedFilter(shape, of: node.inputs[1])

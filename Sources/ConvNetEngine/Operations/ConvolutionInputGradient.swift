@@ -54,6 +54,23 @@ extension PlanCompiler {
       emit(step(filter, packed), reads: [filter], writes: [packed], suffix: "pack")
     }
     let row = bias ?? zeros(shape.channels)
+    if isDirect(shape) {
+      let product = PanelProduct(
+        depth: 0, columns: shape.channels, kernels: kernels, epilogue: epilogue,
+        hasBias: bias != nil)
+      let cuts = DirectConvolution.Cuts(
+        images: shape.images, height: shape.height, width: shape.width,
+        rowStep: shape.vertical.stride, panels: product.panelCount)
+      let sums = blockSums(counts: cuts.counts)
+      let dx = try output()
+      return emit(
+        DirectConvolution(
+          parts: directPhases(shape, phases), product: product, cuts: cuts, x: dy, packed: packed,
+          bias: row,
+          residual: residual, sums: sums, y: dx),
+        reads: [dy, packed, row] + [residual].compactMap { $0 } + sums.reads,
+        writes: [dx] + sums.writes)
+    }
     // Dense products are one phase, which makes whole rows of dx.
     let isDense = shape.vertical.stride == 1 && shape.horizontal.stride == 1
     let tiles = ConvolutionInputGradientPhase.tiles(shape, phases[0], kernels)
@@ -69,6 +86,28 @@ extension PlanCompiler {
         writes: [dx] + sums.writes, suffix: "phase\(index)")
     }
     if !isDense { emitRest(of: epilogue, dx, residual) }
+  }
+
+  /// Whether phases are products on lines that are read where they lie; im2col computes the others.
+  private func isDirect(_ shape: ConvolutionShape) -> Bool {
+    if shape.groups > 1 { return false }
+    if let forced = options.convolution { return forced == ConvolutionStrategy.direct.rawValue }
+    // Lines of the first phase, which has as many pixels as any.
+    return (shape.width + shape.horizontal.stride - 1) / shape.horizontal.stride >= 7
+  }
+
+  private func directPhases(
+    _ shape: ConvolutionShape, _ phases: [GradientPhase]
+  ) -> [LineConvolution] {
+    phases.filter { $0.pixels > 0 }.map { phase in
+      LineConvolution(
+        vertical: phase.vertical.axis(shape.outputHeight),
+        horizontal: phase.horizontal.axis(shape.outputWidth), channels: shape.filters,
+        target: (
+          phase.vertical.first * shape.width + phase.horizontal.first, shape.horizontal.stride,
+          shape.vertical.stride * shape.width
+        ), packedOffset: phase.tapOffset * shape.filters * shape.channels)
+    }
   }
 
   /// What a loop without an epilogue leaves to do.
@@ -108,6 +147,12 @@ struct GradientPhase: Sendable {
       let rows = taps.map { (phase + axis.before - $0 * axis.dilation) / axis.stride }
       dilation = rows.count > 1 ? rows[1] - rows[0] : 1
       before = -(rows.first ?? 0)
+    }
+
+    /// The same as a window over so many rows of dy.
+    func axis(_ input: Int) -> Window.Axis {
+      Window.Axis(
+        input: input, output: count, kernel: taps.count, dilation: dilation, before: before)
     }
   }
 

@@ -13,6 +13,8 @@ enum ConvolutionStrategy: String, CaseIterable, Sendable {
   case thin
   /// 3 × 3 kernels of stride 1 by Winograd's minimal filtering.
   case winograd
+  /// Lines of pixels, read where they lie, times packed panels.
+  case direct
   /// Rows of im2col in tiles of bounded size, times packed panels.
   case im2col
 
@@ -29,6 +31,8 @@ enum ConvolutionStrategy: String, CaseIterable, Sendable {
       return shape.isThin ? nil : "more than 4 channels, groups, dilation or rows too long"
     case .winograd:
       return shape.isWinograd ? nil : "kernel is not 3×3, dense and of stride 1"
+    case .direct:
+      return shape.groups > 1 ? "channels are in \(shape.groups) groups" : nil
     case .im2col:
       return nil
     }
@@ -36,6 +40,9 @@ enum ConvolutionStrategy: String, CaseIterable, Sendable {
 
   /// Why the strategy is not taken unless it is forced, or nil where it is as good as any.
   func avoids(_ shape: ConvolutionShape, options: PlanOptions) -> String? {
+    if self == .direct {
+      return LineConvolution.suits(shape.horizontal) ? nil : "lines of outputs are too short"
+    }
     guard self == .winograd else { return nil }
     if !options.allowsWinograd { return "exact results are asked for" }
     if min(shape.channels, shape.filters) < 16 { return "too few channels for its transforms" }

@@ -64,13 +64,16 @@ public struct Window: Hashable, Sendable, Codable {
 
     /// The taps of an output position that meet the input, or with it the padding.
     package func taps(at output: Int, countingPadding: Bool) -> Int {
+      taps(at: output, inside: countingPadding ? -before..<input + after : 0..<input).count
+    }
+
+    /// The taps of an output position that fall into some positions of the input.
+    package func taps(at output: Int, inside positions: Range<Int>) -> Range<Int> {
       let origin = output * stride - before
       func taps(before end: Int) -> Int {
         min(max((end - origin + dilation - 1) / dilation, 0), kernel)
       }
-      return countingPadding
-        ? taps(before: input + after) - taps(before: -before)
-        : taps(before: input) - taps(before: 0)
+      return taps(before: positions.lowerBound)..<taps(before: positions.upperBound)
     }
   }
 
