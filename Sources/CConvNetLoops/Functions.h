@@ -100,9 +100,8 @@
       *next, long rows, long depth, long columns, int accumulates), (c, cRow, now, next, rows,    \
       depth, columns, accumulates))                                                               \
   X(void, line_products, (float *c, long cLine, long cRow, const float *a, long aLine, long aRow, \
-      const cnl_segment *segments, long count, const float *b, long bRow, long lines, long rows,  \
-      long columns), (c, cLine, cRow, a, aLine, aRow, segments, count, b, bRow, lines, rows,      \
-      columns))                                                                                   \
+      const cnl_runs *runs, const float *b, long bRow, long lines, long rows, long columns), (c,  \
+      cLine, cRow, a, aLine, aRow, runs, b, bRow, lines, rows, columns))                          \
   X(void, pixel_rows, (const float **rows, const float *x, const float *zeros, const cnl_window   \
       *w, long tap, long first, long count), (rows, x, zeros, w, tap, first, count))              \
   X(void, depthwise, (float *y, const float *x, const float *w, const float *bias, float lo,      \

@@ -2,7 +2,7 @@ import CConvNetLoops
 import ConvNetGraph
 import OpenBLAS
 
-/// What is done to a block of a result while it is in the first-level cache: bias, residual, clamp.
+/// What is done to a block of a result while it is in a cache: bias, residual, clamp.
 struct Epilogue {
   /// The operand, if any, that is added elementwise, by its index among the node's operands.
   var residual: Int?

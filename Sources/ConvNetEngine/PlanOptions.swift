@@ -11,7 +11,7 @@ public struct PlanOptions: Hashable, Sendable {
 
   /// The convolution strategy to use wherever it can; nil leaves the choice to the table.
   ///
-  /// `pointwise`, `depthwise`, `thin`, `winograd` (which `allowsWinograd` does not forbid then), `im2col`, or
+  /// `pointwise`, `depthwise`, `thin`, `winograd` (which `allowsWinograd` does not forbid then), `direct`, `im2col`, or
   /// `banded`, which also needs `fusesBands`. Another name makes `Plan.init` throw `PlanError` of code
   /// `.unknownStrategy`.
   public var convolution: String?

@@ -62,6 +62,12 @@ struct Pieces: Sendable {
     self.size = max(unit, (size + unit - 1) / unit * unit)
   }
 
+  /// Cuts panels of a filter into as many groups as it takes for 8 pieces of work, beside so many of rows.
+  init(panels: Int, beside rows: Int) {
+    let groups = rows >= 8 ? 1 : min(panels, (8 + rows - 1) / rows)
+    self.init(panels, size: (panels + groups - 1) / max(groups, 1))
+  }
+
   var count: Int { max(1, (total + size - 1) / size) }
 
   /// The items of every piece.

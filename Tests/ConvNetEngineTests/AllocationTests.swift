@@ -88,6 +88,7 @@ import Testing
       BLAS.bootstrap(kernel: .recommended)
       let graph = try Graph(input: .image(height: 20, width: 20, channels: 3)) {
         $0.convolution(18, kernel: 3, stride: 2).batchNormalization().relu()
+          .convolution(66, kernel: 5).batchNormalization().relu()
           .residualBlock(35, stride: 2).depthwiseConvolution(kernel: 3).maxPooling(kernel: 2)
           .convolution(69, kernel: 1).globalAveragePooling().dense(5).softmax()
       }

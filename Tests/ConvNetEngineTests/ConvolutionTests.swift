@@ -107,6 +107,11 @@ import Testing
       input: [2, 9, 14, 4], kernel: [4, 2], stride: [2, 2],
       padding: .explicit(top: 3, bottom: 2, left: 0, right: 5), filters: 66),
     Geometry(input: [2, 1, 45, 6], kernel: [1, 9], stride: [1, 2], filters: 12),
+    Geometry(input: [1, 1, 700, 5], kernel: [1, 5], dilation: [1, 3], filters: 9),
+    Geometry(input: [1, 17, 9, 300], kernel: [3, 3], stride: [2, 1], filters: 6, bias: false),
+    Geometry(
+      input: [1, 3, 9, 5], kernel: [3, 3],
+      padding: .explicit(top: 0, bottom: 0, left: 400, right: 70), filters: 5),
     // The filter's gradient from many tiles: chunks of them in spans; blocks for many units.
     Geometry(input: [5, 54, 61, 2], kernel: [3, 3], filters: 5, bias: false),
     Geometry(input: [1, 1, 970, 1], kernel: [3, 3], filters: 257, bias: false),

@@ -110,6 +110,18 @@ import Testing
     try expectSame(graph.gradient(of: "output"), input([0, 5, 5, 3]))
   }
 
+  /// What is done for every output takes no time where there is none.
+  @Test(arguments: [[0, 1, 1 << 40, 8], [0, 1 << 20, 1 << 20, 8]] as [Shape])
+  func emptyBatchesOfAnyExtentArePlanned(_ shape: Shape) throws {
+    let graph = try Graph(input: TensorType(.float32, shape)) {
+      $0.convolution(16, window: Window(kernel: [1, 5], stride: [1, 2], padding: .same))
+        .batchNormalization(tracksRunningStatistics: false)
+    }
+    let plan = try Plan(
+      graph, inputShapes: ["input": shape], lanes: TestLanes.all[0])
+    #expect(plan.convolutionChoices.map(\.chosen) == ["direct"])
+  }
+
   /// A strategy that is forced is the one that runs, or it declined with a reason.
   @Test func forcedStrategiesRun() throws {
     let graph = try Graph(input: .image(height: 6, width: 6, channels: 4)) {

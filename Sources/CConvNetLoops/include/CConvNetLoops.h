@@ -241,17 +241,19 @@ typedef struct {
 void cnl_transposed_product(
     float *c, long cRow, const cnl_operands *now, const cnl_operands *next, long rows, long depth,
     long columns, int accumulates);
-/// `count` elements of a row of A, `a` behind its beginning, that meet the rows of B from `b` on.
+/// What a row of A consists of: `across` runs of `count` elements, `down` times, with distances from one to
+/// the next, and the same for the rows of B that they meet, the first of which is `first`.
 typedef struct {
-  long a, b, count;
-} cnl_segment;
-/// c = a·b of every line, c[lines][rows][columns], 64 columns or fewer: sums over the segments in their
-/// order, one chain of fused products for each element where the instruction set can. Without
-/// segments c is 0.
+  long down, across, count;
+  long aDown, aAcross;
+  long first, bDown, bAcross;
+} cnl_runs;
+/// c = a·b of every line, c[lines][rows][columns], 64 columns or fewer. Sums are taken run by run, in chains
+/// of fused products where the instruction set can; one that has passed 512 products is added to c at the
+/// end of its run. Without runs c is 0.
 void cnl_line_products(
-    float *c, long cLine, long cRow, const float *a, long aLine, long aRow,
-    const cnl_segment *segments, long count, const float *b, long bRow, long lines, long rows,
-    long columns);
+    float *c, long cLine, long cRow, const float *a, long aLine, long aRow, const cnl_runs *runs,
+    const float *b, long bRow, long lines, long rows, long columns);
 /// rows[i] = where the pixel lies that one tap of output pixel first + i reads, `zeros` if outside.
 void cnl_pixel_rows(
     const float **rows, const float *x, const float *zeros, const cnl_window *w, long tap,

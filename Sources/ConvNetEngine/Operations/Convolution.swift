@@ -35,6 +35,7 @@ extension PlanCompiler {
           sums: sums, y: y),
         reads: reads + [packed] + sums.reads, writes: [y] + sums.writes)
     case .direct:
+      let shape = ConvolutionShape(upright: shape)
       let packed = packedFilter(shape, of: node.inputs[1])
       let cuts = DirectConvolution.Cuts(
         images: shape.images, height: shape.outputHeight, width: shape.outputWidth, rowStep: 1,

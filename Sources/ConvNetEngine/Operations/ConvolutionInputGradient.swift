@@ -37,13 +37,16 @@ extension PlanCompiler {
         residual: residual, epilogue: epilogue, isAdjoint: true)
     }
     shape = ConvolutionShape(trimming: shape)
+    let isDirect = isDirect(shape)
+    if isDirect { shape = ConvolutionShape(upright: shape) }
     let phases = GradientPhase.all(shape)
     let step = { [shape] (source: Buffer, target: Buffer) in
       PackAdjointStep(source: source, target: target, shape: shape, phases: phases)
     }
     let count = shape.taps * shape.groupChannels * shape.filters
     let axes = [shape.vertical, shape.horizontal].map { "\($0.stride),\($0.dilation),\($0.before)" }
-    let layout = "adjoint/\(shape.groups)/\(shape.tapNames)/\(axes.joined(separator: "/"))"
+    let name = shape.isUpright ? "upright adjoint" : "adjoint"
+    let layout = "\(name)/\(shape.groups)/\(shape.tapNames)/\(axes.joined(separator: "/"))"
     let packed: Buffer
     if let known = pack(
       parameter: node.inputs[1], layout: layout, floatCount: count, make: step)
@@ -54,7 +57,7 @@ extension PlanCompiler {
       emit(step(filter, packed), reads: [filter], writes: [packed], suffix: "pack")
     }
     let row = bias ?? zeros(shape.channels)
-    if isDirect(shape) {
+    if isDirect {
       let product = PanelProduct(
         depth: 0, columns: shape.channels, kernels: kernels, epilogue: epilogue,
         hasBias: bias != nil)
@@ -88,12 +91,17 @@ extension PlanCompiler {
     if !isDense { emitRest(of: epilogue, dx, residual) }
   }
 
-  /// Whether phases are products on lines that are read where they lie; im2col computes the others.
+  /// Whether phases are products on lines that are read where they lie; im2col computes those of groups and
+  /// of narrow maps. A single tap of stride 1 reads the activations as they lie in any case.
   private func isDirect(_ shape: ConvolutionShape) -> Bool {
+    let forced = ConvolutionStrategy(rawValue: options.convolution ?? "")
     if shape.groups > 1 { return false }
-    if let forced = options.convolution { return forced == ConvolutionStrategy.direct.rawValue }
-    // Lines of the first phase, which has as many pixels as any.
-    return (shape.width + shape.horizontal.stride - 1) / shape.horizontal.stride >= 7
+    if let forced, forced.declines(shape) == nil { return forced == .direct }
+    let phases = GradientPhase.all(shape)
+    if phases.count == 1, phases[0].isPointwise(shape) { return false }
+    return phases.allSatisfy {
+      $0.pixels == 0 || LineConvolution.suits($0.horizontal.axis(shape.outputWidth))
+    }
   }
 
   private func directPhases(
@@ -208,7 +216,7 @@ struct GradientPhase: Sendable {
   }
 }
 
-/// One phase of the gradient: im2col of dy times the packed adjoint filter.
+/// One phase of the gradient, of groups or narrow maps: im2col of dy times the packed adjoint filter.
 final class ConvolutionInputGradientPhase: Step {
   let shape: ConvolutionShape
   let phase: GradientPhase

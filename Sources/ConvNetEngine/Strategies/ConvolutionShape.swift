@@ -16,6 +16,8 @@ struct ConvolutionShape: Sendable {
   /// The stored filter's taps in each dimension, and those left out before the first.
   let storedKernel: (height: Int, width: Int)
   let firstTap: (row: Int, column: Int)
+  /// Whether rows and columns are those of the stored filter the other way round.
+  let isUpright: Bool
 
   init(_ convolution: Convolution, input: Shape, filter: Shape) throws {
     let window = convolution.window
@@ -37,6 +39,7 @@ struct ConvolutionShape: Sendable {
     (outputHeight, outputWidth) = (vertical.output, horizontal.output)
     storedKernel = (vertical.kernel, horizontal.kernel)
     firstTap = (0, 0)
+    isUpright = false
   }
 
   /// The same convolution without the outer taps that never fall inside the image.
@@ -57,6 +60,7 @@ struct ConvolutionShape: Sendable {
     let (rows, columns) = (trimmed(shape.vertical), trimmed(shape.horizontal))
     (vertical, horizontal) = (rows.axis, columns.axis)
     firstTap = (rows.first, columns.first)
+    isUpright = shape.isUpright
     (images, groups, storedKernel) = (shape.images, shape.groups, shape.storedKernel)
     (height, width, channels) = (shape.height, shape.width, shape.channels)
     (outputHeight, outputWidth, filters) = (
@@ -64,14 +68,29 @@ struct ConvolutionShape: Sendable {
     )
   }
 
+  /// The same convolution with a sequence, an image of one row, stood upright: one column, whose rows can be
+  /// shared out.
+  init(upright shape: ConvolutionShape) {
+    isUpright = shape.height == 1 && shape.outputHeight == 1 && shape.kernelHeight == 1
+    (vertical, horizontal) =
+      isUpright ? (shape.horizontal, shape.vertical) : (shape.vertical, shape.horizontal)
+    (storedKernel, firstTap) = (shape.storedKernel, shape.firstTap)
+    (images, channels, filters) = (shape.images, shape.channels, shape.filters)
+    groups = shape.groups
+    (height, width) = (vertical.input, horizontal.input)
+    (outputHeight, outputWidth) = (vertical.output, horizontal.output)
+  }
+
   /// The number of a tap in the stored filter.
   func storedTap(row: Int, column: Int) -> Int {
-    (firstTap.row + row) * storedKernel.width + firstTap.column + column
+    let (row, column) = isUpright ? (column, row) : (row, column)
+    return (firstTap.row + row) * storedKernel.width + firstTap.column + column
   }
   var storedTaps: Int { storedKernel.height * storedKernel.width }
   /// Which taps of the stored filter are computed, for the names of layouts.
   var tapNames: String {
-    "\(firstTap.row)+\(kernelHeight),\(firstTap.column)+\(kernelWidth)"
+    let (rows, columns) = isUpright ? (kernelWidth, kernelHeight) : (kernelHeight, kernelWidth)
+    return "\(firstTap.row)+\(rows),\(firstTap.column)+\(columns)"
   }
 
   /// The convolution that takes dy to dx: of stride 1, with the filter turned round and transposed.
@@ -88,6 +107,7 @@ struct ConvolutionShape: Sendable {
     }
     (vertical, horizontal) = (adjoint(shape.vertical), adjoint(shape.horizontal))
     (storedKernel, firstTap) = (shape.storedKernel, shape.firstTap)
+    isUpright = shape.isUpright
     (images, groups) = (shape.images, shape.groups)
     (height, width, channels) = (shape.outputHeight, shape.outputWidth, shape.filters)
     (outputHeight, outputWidth, filters) = (shape.height, shape.width, shape.channels)

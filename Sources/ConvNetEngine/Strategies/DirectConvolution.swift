@@ -10,15 +10,21 @@ struct LineConvolution: Sendable {
     var outputs: Range<Int>
     var taps: Range<Int>
 
+    /// All runs, found from one to the next: padding of any extent takes no time.
     static func all(_ axis: Window.Axis) -> [Run] {
       var runs: [Run] = []
-      for output in 0..<axis.output {
+      var output = 0
+      while output < axis.output {
         let taps = axis.taps(at: output, inside: 0..<axis.input)
-        if let last = runs.last, last.taps == taps {
-          runs[runs.count - 1].outputs = last.outputs.lowerBound..<output + 1
-        } else {
-          runs.append(Run(outputs: output..<output + 1, taps: taps))
+        // The taps that fall short of position 0, or of the input's end, are ⌈(end + before − output·s)/d⌉,
+        // at most the kernel; output by output they become fewer.
+        let next = [(0, taps.lowerBound), (axis.input, taps.upperBound)].map { end, count in
+          let rest = end + axis.before - (count - 1) * axis.dilation
+          return count == 0 ? axis.output : (rest + axis.stride - 1) / axis.stride
         }
+        let end = min(max(min(next[0], next[1]), output + 1), axis.output)
+        runs.append(Run(outputs: output..<end, taps: taps))
+        output = end
       }
       return runs
     }
@@ -30,8 +36,8 @@ struct LineConvolution: Sendable {
     var columns: Range<Int>
     /// Where the first tap reads for output (0, 0), in floats from the image's beginning.
     var origin: Int
-    /// What the others read, from there on.
-    var segments: [cnl_segment]
+    /// What all of them read, from there on.
+    var runs: cnl_runs
   }
 
   /// The outputs of each row, of one row of patches after another.
@@ -68,29 +74,27 @@ struct LineConvolution: Sendable {
           column: column.taps.lowerBound * horizontal.dilation - horizontal.before
         )
         // Taps of one row lie side by side, in the source as in the filter, unless they are spread.
-        let parts = horizontal.dilation == 1 ? [column.taps] : column.taps.map { $0..<$0 + 1 }
-        let segments = row.taps.flatMap { u in
-          parts.filter { !$0.isEmpty }.map { part in
-            cnl_segment(
-              a: (u - row.taps.lowerBound) * vertical.dilation * width
-                + (part.lowerBound - column.taps.lowerBound) * horizontal.dilation * channels,
-              b: (u * horizontal.kernel + part.lowerBound) * channels,
-              count: part.count * channels)
-          }
-        }
+        let (isDense, taps) = (horizontal.dilation == 1, column.taps.count)
+        let runs = cnl_runs(
+          down: row.taps.count, across: isDense ? min(taps, 1) : taps,
+          count: isDense ? taps * channels : channels, aDown: vertical.dilation * width,
+          aAcross: horizontal.dilation * channels,
+          first: (row.taps.lowerBound * horizontal.kernel + column.taps.lowerBound) * channels,
+          bDown: horizontal.kernel * channels, bAcross: channels)
         return Patch(
           rows: row.outputs, columns: column.outputs,
-          origin: first.row * width + first.column * channels, segments: segments)
+          origin: first.row * width + first.column * channels, runs: runs)
       }
     }
   }
 
-  /// Whether lines of outputs are long enough for products of several rows: those that all taps reach.
+  /// Whether most outputs lie in lines that all taps reach, long enough for products of several rows.
   static func suits(_ axis: Window.Axis) -> Bool {
     let reach = (axis.kernel - 1) * axis.dilation
     let first = max((axis.before + axis.stride - 1) / axis.stride, 0)
     let last = min((axis.input - 1 - reach + axis.before) / axis.stride, axis.output - 1)
-    return axis.input > reach - axis.before && last - first + 1 >= 6
+    let count = axis.input > reach - axis.before ? last - first + 1 : 0
+    return count >= 6 && 2 * count >= axis.output
   }
 
   /// Computes the outputs of some rows for some columns of the filter.
@@ -102,21 +106,20 @@ struct LineConvolution: Sendable {
       let patch = patches[index]
       let lines = patch.rows.clamped(to: rows)
       if lines.isEmpty { continue }
-      let (columns, segments) = (patch.columns, patch.segments)
+      let columns = patch.columns
       let from = patch.origin + lines.lowerBound * source.row + columns.lowerBound * source.column
       let to = target.first + lines.lowerBound * target.row + columns.lowerBound * target.column
       let (across, down) = (target.column * channels, target.row * channels)
-      segments.withUnsafeBufferPointer {
-        // Single columns, as at the edges, are computed downwards.
-        if columns.count >= lines.count {
-          cnl_line_products(
-            y + to * channels, down, across, x + from, source.row, source.column, $0.baseAddress,
-            $0.count, panel, width, lines.count, columns.count, width)
-        } else {
-          cnl_line_products(
-            y + to * channels, across, down, x + from, source.column, source.row, $0.baseAddress,
-            $0.count, panel, width, columns.count, lines.count, width)
-        }
+      var runs = patch.runs
+      // Single columns, as at the edges, are computed downwards.
+      if columns.count >= lines.count {
+        cnl_line_products(
+          y + to * channels, down, across, x + from, source.row, source.column, &runs, panel, width,
+          lines.count, columns.count, width)
+      } else {
+        cnl_line_products(
+          y + to * channels, across, down, x + from, source.column, source.row, &runs, panel, width,
+          columns.count, lines.count, width)
       }
     }
   }
@@ -155,29 +158,26 @@ final class DirectConvolution: Step {
     ///   - rowStep: rows of the result that are computed together.
     ///   - panels: panels of the filter.
     init(images: Int, height: Int, width: Int, rowStep: Int, panels: Int) {
-      (self.height, self.width, self.rowStep) = (height, width, rowStep)
-      // A panel's results stay in the second-level cache until bias and sums have been seen to.
-      let most = 512
+      let step = min(rowStep, max(height, 1))
+      (self.height, self.width, self.rowStep) = (height, width, step)
+      // A panel's results stay in the second-level cache until bias and sums have been seen to; few
+      // images are cut further, so that all lanes have something to do.
       let pixels = height * width
-      let lines = (height + rowStep - 1) / rowStep
-      if pixels <= most {
-        self.images = Pieces(images, size: max(most / 2 / max(pixels, 1), 1))
-        bands = Pieces(lines, size: max(lines, 1))
-      } else {
-        self.images = Pieces(images, size: 1)
-        let size = max(most / (rowStep * width), 1)
-        bands = Pieces(lines, size: size)
-      }
-      let pieces = self.images.count * bands.count
-      let groups = pieces >= 8 ? 1 : min(panels, (8 + pieces - 1) / pieces)
-      panelGroups = Pieces(panels, size: (panels + groups - 1) / max(groups, 1))
+      let most = images >= 8 ? 512 : min(max(images * pixels / 8, 96), 512)
+      self.images = Pieces(images, size: max(most / 2 / max(pixels, 1), 1))
+      let lines = images == 0 ? 1 : (height + step - 1) / step
+      let linesAtMost = max(most / max(step * width, 1), 1)
+      let count = max((lines + linesAtMost - 1) / linesAtMost, 1)
+      bands = Pieces(lines, size: (lines + count - 1) / count)
+      panelGroups = Pieces(panels: panels, beside: self.images.count * bands.count)
     }
 
-    /// Rows of the result, counted in pixels of all images, of each piece but for its panels.
+    /// The rows of the result, each a pixel, that belong to each piece.
     var counts: [Int] {
       (0..<images.count * bands.count).map { rows($0).count }
     }
 
+    /// The pixels of a piece, counted through all images.
     func rows(_ piece: Int) -> Range<Int> {
       let images = images.range(piece / bands.count)
       let lines = bands.range(piece % bands.count)

@@ -106,9 +106,7 @@ final class PointwiseConvolution: Step {
     self.residual = residual
     self.sums = sums
     self.y = y
-    let groups = rows.count >= 8 ? 1 : min(product.panelCount, (8 + rows.count - 1) / rows.count)
-    panelGroups = Pieces(
-      product.panelCount, size: (product.panelCount + groups - 1) / max(groups, 1))
+    panelGroups = Pieces(panels: product.panelCount, beside: rows.count)
   }
 
   /// Rows that stay in the second-level cache while the panels pass over them.

@@ -22,8 +22,7 @@ struct RowTiles: Sendable {
     let most = max(1, RowTiles.scratchLimit / rowBytes)
     let size = min(most, max(min(target / block, 8) * block, min(block, most)))
     rows = Pieces(rowCount, size: size)
-    let groups = rows.count >= 8 ? 1 : min(panels, (8 + rows.count - 1) / rows.count)
-    panelGroups = Pieces(panels, size: (panels + groups - 1) / max(groups, 1))
+    panelGroups = Pieces(panels: panels, beside: rows.count)
   }
 
   var pieces: Int { rows.count * panelGroups.count }
