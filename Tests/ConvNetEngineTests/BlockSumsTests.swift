@@ -138,7 +138,6 @@ import Testing
     }
   }
 
-  /// A stem with its pool, residual joins of both kinds, a bottleneck.
   /// Gradients of strided convolutions in phases, some without taps, the last rows of fewer phases.
   private func stridedNetwork() throws -> Graph {
     try Graph(inputs: [
@@ -154,6 +153,7 @@ import Testing
     }
   }
 
+  /// A stem with its pool, residual joins of both kinds, a bottleneck.
   private func network() throws -> Graph {
     try Graph(inputs: [
       ("input", .image(height: 24, width: 26, channels: 3)), ("labels", TensorType(.int64, ["N"])),

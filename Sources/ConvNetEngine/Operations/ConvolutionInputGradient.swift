@@ -91,8 +91,10 @@ extension PlanCompiler {
     if !isDense { emitRest(of: epilogue, dx, residual) }
   }
 
-  /// Whether phases are products on lines that are read where they lie; im2col computes those of groups and
-  /// of narrow maps. A single tap of stride 1 reads the activations as they lie in any case.
+  /// Whether phases are products on lines that are read where they lie.
+  ///
+  /// im2col computes those of groups and of narrow maps; a single tap of stride 1 reads the activations as
+  /// they lie in any case.
   private func isDirect(_ shape: ConvolutionShape) -> Bool {
     let forced = ConvolutionStrategy(rawValue: options.convolution ?? "")
     if shape.groups > 1 { return false }
