@@ -69,8 +69,7 @@ extension PlanCompiler {
       return emit(
         DirectConvolution(
           parts: directPhases(shape, phases), product: product, cuts: cuts, x: dy, packed: packed,
-          bias: row,
-          residual: residual, sums: sums, y: dx),
+          bias: row, residual: residual, sums: sums, y: dx),
         reads: [dy, packed, row] + [residual].compactMap { $0 } + sums.reads,
         writes: [dx] + sums.writes)
     }
