@@ -90,7 +90,7 @@ struct Trial: Sendable {
 /// fill no batch.
 struct Batches {
   private let data: TrainingData
-  private let normalization: Normalization
+  private let coefficients: (factors: [Float], offsets: [Float])
   private let batchSize: Int
   private let seed: UInt64
   private var epoch = 0
@@ -103,7 +103,7 @@ struct Batches {
       fatalError("\(data.count) images fill no batch of \(batchSize).")
     }
     self.data = data
-    self.normalization = normalization
+    coefficients = normalization.coefficients
     self.batchSize = batchSize
     self.seed = seed
   }
@@ -126,10 +126,10 @@ struct Batches {
       data.images.withBytes { source in
         let output = target.assumingMemoryBound(to: Float.self)
         for (row, sample) in samples.enumerated() {
-          normalization.write(
+          Normalization.write(
             UnsafeRawBufferPointer(
               rebasing: source[sample * byteCount..<(sample + 1) * byteCount]),
-            of: data.images.elementType,
+            of: data.images.elementType, by: coefficients,
             to: UnsafeMutableBufferPointer(rebasing: output[row * size..<(row + 1) * size]))
         }
       }

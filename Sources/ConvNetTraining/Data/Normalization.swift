@@ -65,28 +65,31 @@ public struct Normalization: Hashable, Sendable {
     var result = Tensor(zeros: images.shape)
     result.withMutableBytes { target in
       images.withBytes {
-        write($0, of: images.elementType, to: target.assumingMemoryBound(to: Float.self))
+        Self.write(
+          $0, of: images.elementType, by: coefficients,
+          to: target.assumingMemoryBound(to: Float.self))
       }
     }
     return result
   }
 
   /// Normalises pixels of uint8 or float32.
-  package func write(
+  package static func write(
     _ pixels: UnsafeRawBufferPointer, of elementType: ElementType,
+    by coefficients: (factors: [Float], offsets: [Float]),
     to target: UnsafeMutableBufferPointer<Float>
   ) {
     if elementType == .uint8 {
-      write(pixels.assumingMemoryBound(to: UInt8.self), to: target, Float.init)
+      write(pixels.assumingMemoryBound(to: UInt8.self), coefficients, to: target, Float.init)
     } else {
-      write(pixels.assumingMemoryBound(to: Float.self), to: target) { $0 }
+      write(pixels.assumingMemoryBound(to: Float.self), coefficients, to: target) { $0 }
     }
   }
 
   @inline(__always)
-  private func write<Element>(
-    _ pixels: UnsafeBufferPointer<Element>, to target: UnsafeMutableBufferPointer<Float>,
-    _ number: (Element) -> Float
+  private static func write<Element>(
+    _ pixels: UnsafeBufferPointer<Element>, _ coefficients: (factors: [Float], offsets: [Float]),
+    to target: UnsafeMutableBufferPointer<Float>, _ number: (Element) -> Float
   ) {
     let (factors, offsets) = coefficients
     for channel in factors.indices {
